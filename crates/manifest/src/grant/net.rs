@@ -1,0 +1,381 @@
+//! The grant to open sockets to an address.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use super::{host_name, port_number};
+use crate::invalid::{InvalidValue, quote};
+use crate::text::written_as_text;
+
+/// Leave to open sockets: `tcp://host:port`, `udp://host:port`, `host:port` (both), or `*`
+/// (anything).
+///
+/// The host is a name, an address (`[::1]` for IPv6), a network (`10.0.0.0/8`, `[fd00::/8]`) or
+/// `*`; the port a number, a range (`8000-8100`) or `*`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NetGrant {
+    protocol: Option<NetProtocol>,
+    host: NetHost,
+    port_first: u16,
+    port_last: u16,
+}
+
+/// The two kinds of sockets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum NetProtocol {
+    /// Streams.
+    Tcp,
+    /// Datagrams.
+    Udp,
+}
+
+/// Which hosts a [`NetGrant`] covers.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum NetHost {
+    /// Every host.
+    Any,
+    /// What the name, in lower case, resolves to.
+    Name(String),
+    /// The addresses that share the first `prefix_bits` bits with `address`; the others are zero.
+    Network {
+        /// The first address; never an IPv4 address in IPv6 form.
+        address: IpAddr,
+        /// 32 or 128 for a single address.
+        prefix_bits: u8,
+    },
+}
+
+impl NetGrant {
+    /// The grant of everything, `*`.
+    pub const fn anything() -> Self {
+        Self {
+            protocol: None,
+            host: NetHost::Any,
+            port_first: 0,
+            port_last: u16::MAX,
+        }
+    }
+
+    /// The protocol granted; none is both.
+    pub fn protocol(&self) -> Option<NetProtocol> {
+        self.protocol
+    }
+
+    /// The hosts granted.
+    pub fn host(&self) -> &NetHost {
+        &self.host
+    }
+
+    /// Whether the guest may look up the addresses of `name`.
+    pub fn allows_lookup(&self, name: &str) -> bool {
+        match &self.host {
+            NetHost::Any => true,
+            NetHost::Name(granted) => {
+                let name = name.strip_suffix('.').unwrap_or(name);
+                name.eq_ignore_ascii_case(granted)
+            }
+            NetHost::Network { .. } => false,
+        }
+    }
+
+    /// Whether a socket to `address` and `port` is granted by the address itself.
+    ///
+    /// A grant for a name covers no address here: whoever resolves names asks
+    /// [`NetGrant::allows_resolved`].
+    pub fn allows_address(&self, protocol: NetProtocol, address: IpAddr, port: u16) -> bool {
+        let host_allowed = match &self.host {
+            NetHost::Any => true,
+            NetHost::Name(_) => false,
+            NetHost::Network {
+                address: network,
+                prefix_bits,
+            } => is_in_network(address.to_canonical(), *network, *prefix_bits),
+        };
+        host_allowed && self.allows_protocol_and_port(protocol, port)
+    }
+
+    /// Whether a socket to `port` of an address that `name` resolved to is granted by that name.
+    pub fn allows_resolved(&self, protocol: NetProtocol, name: &str, port: u16) -> bool {
+        self.allows_lookup(name) && self.allows_protocol_and_port(protocol, port)
+    }
+
+    fn allows_protocol_and_port(&self, protocol: NetProtocol, port: u16) -> bool {
+        self.protocol.is_none_or(|granted| granted == protocol)
+            && (self.port_first..=self.port_last).contains(&port)
+    }
+}
+
+fn is_in_network(address: IpAddr, network: IpAddr, prefix_bits: u8) -> bool {
+    address.is_ipv4() == network.is_ipv4() && first_of_network(address, prefix_bits) == network
+}
+
+/// `address` with all bits after the first `prefix_bits` cleared.
+fn first_of_network(address: IpAddr, prefix_bits: u8) -> IpAddr {
+    let prefix_bits = u32::from(prefix_bits);
+    match address {
+        IpAddr::V4(v4) => {
+            let mask = u32::MAX.checked_shl(32 - prefix_bits).unwrap_or(0);
+            IpAddr::V4((v4.to_bits() & mask).into())
+        }
+        IpAddr::V6(v6) => {
+            let mask = u128::MAX.checked_shl(128 - prefix_bits).unwrap_or(0);
+            IpAddr::V6((v6.to_bits() & mask).into())
+        }
+    }
+}
+
+impl FromStr for NetGrant {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        if text == "*" {
+            return Ok(Self::anything());
+        }
+        let (protocol, rest) = match text.split_once("://") {
+            None => (None, text),
+            Some(("tcp", rest)) => (Some(NetProtocol::Tcp), rest),
+            Some(("udp", rest)) => (Some(NetProtocol::Udp), rest),
+            Some((scheme @ ("http" | "https"), _)) => {
+                return Err(InvalidValue::new(format!(
+                    "`{scheme}` is not a kind of socket; there are `tcp` and `udp`"
+                ))
+                .with_hint("HTTP requests are granted under `http`"));
+            }
+            Some((other, _)) => {
+                return Err(InvalidValue::new(format!(
+                    "{} is not a kind of socket; there are `tcp` and `udp`",
+                    quote(other)
+                )));
+            }
+        };
+        let (host, ports) = split_host(text, rest)?;
+        let (port_first, port_last) = parse_ports(ports)?;
+        Ok(Self {
+            protocol,
+            host: parse_host(host)?,
+            port_first,
+            port_last,
+        })
+    }
+}
+
+fn split_host<'t>(text: &str, rest: &'t str) -> Result<(&'t str, &'t str), InvalidValue> {
+    let no_port = || {
+        InvalidValue::new(format!("the socket grant {} has no port", quote(text))).with_hint(
+            format!("write {} for every port", quote(&format!("{text}:*"))),
+        )
+    };
+    if rest.starts_with('[') {
+        let (host, port) = rest.split_once(']').ok_or_else(|| {
+            InvalidValue::new(format!("{} has a `[` without its `]`", quote(text)))
+        })?;
+        return Ok((host, port.strip_prefix(':').ok_or_else(no_port)?));
+    }
+    let (host, port) = rest.rsplit_once(':').ok_or_else(no_port)?;
+    if host.contains(':') {
+        return Err(
+            InvalidValue::new(format!("the address in {} needs brackets", quote(text)))
+                .with_hint("write IPv6 addresses as `[::1]:80`"),
+        );
+    }
+    Ok((host, port))
+}
+
+/// `host` is without brackets; one that had them keeps its `[`.
+fn parse_host(host: &str) -> Result<NetHost, InvalidValue> {
+    if host == "*" {
+        return Ok(NetHost::Any);
+    }
+    let bracketed = host.strip_prefix('[');
+    let bare = bracketed.unwrap_or(host);
+    let (address, bits) = match bare.split_once('/') {
+        Some((address, bits)) => (address, Some(bits)),
+        None => (bare, None),
+    };
+    let Ok(address) = address.parse::<IpAddr>() else {
+        return if bits.is_some() || bracketed.is_some() {
+            Err(InvalidValue::new(format!(
+                "{} is not an address",
+                quote(address)
+            )))
+        } else {
+            host_name(bare).map(NetHost::Name)
+        };
+    };
+    let address = address.to_canonical();
+    let bits_max: u8 = if address.is_ipv4() { 32 } else { 128 };
+    let prefix_bits = match bits {
+        None => bits_max,
+        Some(bits) => bits
+            .parse::<u8>()
+            .ok()
+            .filter(|bits| *bits <= bits_max)
+            .ok_or_else(|| {
+                InvalidValue::new(format!("{} is not a network", quote(bare))).with_hint(format!(
+                    "after the `/` stands a number from 0 to {bits_max}"
+                ))
+            })?,
+    };
+    let network = first_of_network(address, prefix_bits);
+    if network != address {
+        return Err(InvalidValue::new(format!(
+            "the network {} has bits set beyond its prefix",
+            quote(bare)
+        ))
+        .with_hint(format!("did you mean `{network}/{prefix_bits}`?")));
+    }
+    Ok(NetHost::Network {
+        address,
+        prefix_bits,
+    })
+}
+
+fn parse_ports(text: &str) -> Result<(u16, u16), InvalidValue> {
+    if text == "*" {
+        return Ok((0, u16::MAX));
+    }
+    let (first, last) = match text.split_once('-') {
+        Some((first, last)) => (port_number(first)?, port_number(last)?),
+        None => {
+            let port = port_number(text)?;
+            (port, port)
+        }
+    };
+    if first > last {
+        return Err(
+            InvalidValue::new(format!("the range of ports {} is empty", quote(text)))
+                .with_hint(format!("did you mean `{last}-{first}`?")),
+        );
+    }
+    Ok((first, last))
+}
+
+impl fmt::Display for NetGrant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Self::anything() {
+            return f.write_str("*");
+        }
+        f.write_str(match self.protocol {
+            None => "",
+            Some(NetProtocol::Tcp) => "tcp://",
+            Some(NetProtocol::Udp) => "udp://",
+        })?;
+        match &self.host {
+            NetHost::Any => f.write_str("*")?,
+            NetHost::Name(name) => f.write_str(name)?,
+            NetHost::Network {
+                address,
+                prefix_bits,
+            } => match (address, prefix_bits) {
+                (IpAddr::V4(address), 32) => write!(f, "{address}")?,
+                (IpAddr::V4(address), bits) => write!(f, "{address}/{bits}")?,
+                (IpAddr::V6(address), 128) => write!(f, "[{address}]")?,
+                (IpAddr::V6(address), bits) => write!(f, "[{address}/{bits}]")?,
+            },
+        }
+        match (self.port_first, self.port_last) {
+            (0, u16::MAX) => f.write_str(":*"),
+            (first, last) if first == last => write!(f, ":{first}"),
+            (first, last) => write!(f, ":{first}-{last}"),
+        }
+    }
+}
+
+written_as_text!(NetGrant, {
+    "description": "Sockets: `tcp://` or `udp://` or neither, a host name, address, network or `*`, and a port, range or `*`.",
+    "type": "string",
+    "pattern": "^(\\*|((tcp|udp)://)?[^:/]+(/[0-9]+)?:[0-9*-]+|((tcp|udp)://)?\\[[^\\]]+\\]:[0-9*-]+)$",
+    "examples": ["tcp://db.example.com:5432", "udp://10.0.0.0/8:53", "localhost:8000-8100", "*"]
+});
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::NetProtocol::{Tcp, Udp};
+    use super::*;
+
+    fn grant(text: &str) -> NetGrant {
+        text.parse().unwrap()
+    }
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn addresses_and_networks() {
+        let network = grant("tcp://10.0.0.0/8:5432");
+        assert!(network.allows_address(Tcp, address("10.255.0.1"), 5432));
+        assert!(network.allows_address(Tcp, address("::ffff:10.1.2.3"), 5432));
+        assert!(!network.allows_address(Tcp, address("11.0.0.1"), 5432));
+        assert!(!network.allows_address(Tcp, address("10.0.0.1"), 5433));
+        assert!(!network.allows_address(Udp, address("10.0.0.1"), 5432));
+        assert!(!network.allows_lookup("db"));
+        assert!(grant("0.0.0.0/0:*").allows_address(Udp, address("1.2.3.4"), 9));
+        assert!(!grant("0.0.0.0/0:*").allows_address(Udp, address("::1"), 9));
+        assert!(grant("[fd00::/8]:1-9").allows_address(Tcp, address("fd12::1"), 9));
+        assert!(grant("[::/0]:1").allows_address(Tcp, address("fd12::1"), 1));
+        assert!(grant("[::1]:80").allows_address(Tcp, address("::1"), 80));
+        assert!(grant("*").allows_address(Udp, address("::1"), 0));
+        assert!(grant("*:53").allows_address(Udp, address("9.9.9.9"), 53));
+    }
+
+    #[test]
+    fn names_cover_what_they_resolve_to() {
+        let db = grant("tcp://DB.example.com:5432");
+        assert!(db.allows_lookup("db.EXAMPLE.com."));
+        assert!(!db.allows_lookup("example.com"));
+        assert!(db.allows_resolved(Tcp, "db.example.com", 5432));
+        assert!(!db.allows_resolved(Tcp, "db.example.com", 22));
+        assert!(!db.allows_resolved(Udp, "db.example.com", 5432));
+        assert!(!db.allows_address(Tcp, address("10.0.0.1"), 5432));
+    }
+
+    #[test]
+    fn spelling_reads_back() {
+        for text in [
+            "*",
+            "*:53",
+            "tcp://*:*",
+            "udp://a.b:53",
+            "localhost:8000-8100",
+            "10.0.0.0/8:1",
+            "127.0.0.1:80",
+            "[::1]:80",
+            "tcp://[fd00::/8]:*",
+        ] {
+            assert_eq!(grant(text).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn bad_grants() {
+        for bad in [
+            "",
+            "localhost",
+            "tcp://localhost",
+            "https://a:1",
+            "sctp://a:1",
+            "a:0",
+            "a:65536",
+            "a:9-1",
+            "a:1-",
+            "::1:80",
+            "[::1]",
+            "[::1:80",
+            "[localhost]:80",
+            "10.0.0.1/8:1",
+            "10.0.0.0/33:1",
+            "x/8:1",
+            "a b:1",
+            ":80",
+            "10.0.0.0/-1:1",
+        ] {
+            assert!(bad.parse::<NetGrant>().is_err(), "{bad:?}");
+        }
+        let stray_bits = "10.0.0.1/8:1".parse::<NetGrant>().unwrap_err();
+        assert_eq!(stray_bits.hint(), Some("did you mean `10.0.0.0/8`?"));
+    }
+}

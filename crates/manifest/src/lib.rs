@@ -1,0 +1,38 @@
+//! The nouns of wharf: apps, components, names, digests, grants and limits.
+//!
+//! First in the flow: `wharf.toml` becomes an [`App`] here, and everything after works on it.
+//! What a person wrote is read once, into types that cannot be wrong.
+//!
+//! Invariants: pure values and no I/O, so it also builds for `wasm32-unknown-unknown`; reading is
+//! bounded in time and memory whatever the input; a mistake has a place, a reason and, where
+//! possible, a hint.
+//!
+//! Left out on purpose: what a node allows, what lies on the disk, anything of WebAssembly.
+
+#![forbid(unsafe_code)]
+
+mod app;
+mod digest;
+mod duration;
+mod grant;
+mod invalid;
+mod limits;
+mod name;
+mod path;
+mod route;
+mod size;
+mod text;
+
+pub use app::{
+    App, BuildOptions, COMPONENT_COUNT_MAX, CommandTrigger, Component, FilesTarget, HttpTarget,
+    HttpTrigger, Isolation, ROUTE_COUNT_MAX, Source, Triggers,
+};
+pub use digest::Digest;
+pub use duration::{format_duration, parse_duration};
+pub use grant::{FileGrant, Grants, HttpGrant, HttpScheme, NetGrant, NetHost, NetProtocol};
+pub use invalid::InvalidValue;
+pub use limits::Limits;
+pub use name::{AppName, ComponentName, NAME_LENGTH_MAX};
+pub use path::AppPath;
+pub use route::{RoutePattern, Specificity};
+pub use size::ByteSize;
