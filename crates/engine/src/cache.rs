@@ -1,0 +1,298 @@
+//! The cache of native code: `DIR/ENGINE-IDENTITY/SHA256-OF-WASM`.
+//!
+//! A file is native code followed by a seal (a mark and a BLAKE3 checksum of all before it).
+//! It is written beside its place and renamed into it, so many processes can share the
+//! directory; it is never changed in place, so it can be mapped. A file whose seal does not hold
+//! is removed and made again. Files of other engines age out with the rest.
+
+#![allow(unsafe_code)]
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use wasmtime::Module;
+use wasmtime::component::Component;
+use wharf_manifest::{ByteSize, Digest};
+
+use crate::compiler::{CompileError, Compiler};
+use crate::config::Engine;
+
+const SEAL_MARK: &[u8; 8] = b"wharfAOT";
+const SEAL_BYTES: usize = SEAL_MARK.len() + 32;
+
+/// How long a hit may go unrecorded: a file's time is its last use, give or take this.
+const USE_RECORDED_EVERY: Duration = Duration::from_secs(3600);
+
+/// Temporary files older than this belong to a process that died.
+const TEMPORARY_FILE_AGE: Duration = Duration::from_secs(3600);
+
+/// Names native code within one engine: the digest of the Wasm bytes.
+pub type CacheKey = Digest;
+
+/// The code cache failed in a way that compiling again does not mend.
+#[derive(Debug, thiserror::Error)]
+pub enum CacheError {
+    /// The bytes do not compile.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// Native code that was just made cannot be loaded.
+    #[error("cannot load the native code just made: {0:#}")]
+    Load(wasmtime::Error),
+    /// The directory cannot be used.
+    #[error("cannot use the code cache {path}: {source}")]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl CacheError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            CacheError::Compile(error) => error.hint(),
+            CacheError::Load(_) => None,
+            CacheError::Directory { .. } => {
+                Some("set WHARF_CACHE_DIR to a folder that can be written".to_owned())
+            }
+        }
+    }
+}
+
+/// A directory of native code, bounded in size, safe under many processes at once.
+#[derive(Debug, Clone)]
+pub struct CodeCache {
+    directory: PathBuf,
+    bytes_max: ByteSize,
+}
+
+/// What native code can be loaded as.
+trait Image: Sized {
+    /// # Safety
+    /// `path` must hold native code that this build of wharf wrote, unchanged since.
+    unsafe fn load(engine: &wasmtime::Engine, path: &Path) -> wasmtime::Result<Self>;
+}
+
+impl Image for Component {
+    unsafe fn load(engine: &wasmtime::Engine, path: &Path) -> wasmtime::Result<Component> {
+        // SAFETY: the caller's promise.
+        unsafe { Component::deserialize_file(engine, path) }
+    }
+}
+
+impl Image for Module {
+    unsafe fn load(engine: &wasmtime::Engine, path: &Path) -> wasmtime::Result<Module> {
+        // SAFETY: the caller's promise.
+        unsafe { Module::deserialize_file(engine, path) }
+    }
+}
+
+impl CodeCache {
+    /// The cache in `directory`, which is made when first needed, of at most `bytes_max`.
+    pub fn new(directory: PathBuf, bytes_max: ByteSize) -> CodeCache {
+        CodeCache {
+            directory,
+            bytes_max,
+        }
+    }
+
+    /// Whether native code of `key` is there for `engine`. Its seal is looked at on loading.
+    pub fn contains(&self, engine: &Engine, key: &CacheKey) -> bool {
+        self.path(engine, key).exists()
+    }
+
+    /// The component of `wasm`, compiled if its native code is not there. Blocks.
+    ///
+    /// # Errors
+    /// When the bytes do not compile or the directory cannot be written.
+    pub fn component(
+        &self,
+        engine: &Engine,
+        compiler: &Compiler,
+        key: &CacheKey,
+        wasm: impl FnOnce() -> io::Result<Vec<u8>>,
+    ) -> Result<Component, CacheError> {
+        self.load_or_compile(engine, compiler, key, wasm)
+    }
+
+    /// The same for a core module.
+    ///
+    /// # Errors
+    /// As for [`CodeCache::component`].
+    pub fn module(
+        &self,
+        engine: &Engine,
+        compiler: &Compiler,
+        key: &CacheKey,
+        wasm: impl FnOnce() -> io::Result<Vec<u8>>,
+    ) -> Result<Module, CacheError> {
+        self.load_or_compile(engine, compiler, key, wasm)
+    }
+
+    /// Compiles `wasm` if its native code is not there yet; true if it compiled.
+    ///
+    /// # Errors
+    /// As for [`CodeCache::component`].
+    pub fn prepare(
+        &self,
+        engine: &Engine,
+        compiler: &Compiler,
+        key: &CacheKey,
+        wasm: &[u8],
+    ) -> Result<bool, CacheError> {
+        let path = self.path(engine, key);
+        if sealed(&path) {
+            return Ok(false);
+        }
+        self.compile(engine, compiler, wasm, &path)?;
+        Ok(true)
+    }
+
+    fn load_or_compile<I: Image>(
+        &self,
+        engine: &Engine,
+        compiler: &Compiler,
+        key: &CacheKey,
+        wasm: impl FnOnce() -> io::Result<Vec<u8>>,
+    ) -> Result<I, CacheError> {
+        let path = self.path(engine, key);
+        if sealed(&path) {
+            // SAFETY: the file lies in our private cache under this engine's identity, and its
+            // seal shows that it is whole. Files there are replaced by rename only.
+            match unsafe { I::load(engine.wasmtime(), &path) } {
+                Ok(image) => {
+                    record_use(&path);
+                    return Ok(image);
+                }
+                // Whole but not ours: made again below.
+                Err(_) => drop(fs::remove_file(&path)),
+            }
+        }
+        let wasm = wasm().map_err(|source| CacheError::Directory {
+            path: path.clone(),
+            source,
+        })?;
+        let path = self.compile(engine, compiler, &wasm, &path)?;
+        // SAFETY: written just now by our compiler for this very engine.
+        unsafe { I::load(engine.wasmtime(), &path) }.map_err(CacheError::Load)
+    }
+
+    fn compile(
+        &self,
+        engine: &Engine,
+        compiler: &Compiler,
+        wasm: &[u8],
+        path: &Path,
+    ) -> Result<PathBuf, CacheError> {
+        let directory = path.parent().expect("the path has the identity's folder");
+        let failed = |source| CacheError::Directory {
+            path: directory.to_owned(),
+            source,
+        };
+        make_private_directory(directory).map_err(failed)?;
+        let temporary = tempfile::Builder::new()
+            .prefix(".making-")
+            .tempfile_in(directory)
+            .map_err(failed)?
+            .into_temp_path();
+        compiler.compile(engine, wasm, &temporary)?;
+        temporary
+            .persist(path)
+            .map_err(|error| failed(error.error))?;
+        self.evict(path);
+        Ok(path.to_owned())
+    }
+
+    fn path(&self, engine: &Engine, key: &CacheKey) -> PathBuf {
+        self.directory
+            .join(engine.identity().as_str())
+            .join(key.hex())
+    }
+
+    /// Removes what was used longest ago until the cache is below its bound, but never `keep`.
+    fn evict(&self, keep: &Path) {
+        let mut files = Vec::new();
+        let mut total: u64 = 0;
+        let now = SystemTime::now();
+        for folder in fs::read_dir(&self.directory)
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            for file in fs::read_dir(folder.path()).into_iter().flatten().flatten() {
+                let Ok(metadata) = file.metadata() else {
+                    continue;
+                };
+                let used = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+                let age = now.duration_since(used).unwrap_or_default();
+                let is_temporary = file.file_name().to_string_lossy().starts_with('.');
+                if is_temporary {
+                    if age > TEMPORARY_FILE_AGE {
+                        let _ = fs::remove_file(file.path());
+                    }
+                    continue;
+                }
+                total += metadata.len();
+                files.push((used, metadata.len(), file.path()));
+            }
+        }
+        files.sort();
+        for (_, bytes, path) in files {
+            if total <= self.bytes_max.0 {
+                return;
+            }
+            if path != keep && fs::remove_file(&path).is_ok() {
+                total -= bytes;
+            }
+        }
+    }
+}
+
+/// What follows native code in a file.
+pub(crate) fn seal(native: &[u8]) -> [u8; SEAL_BYTES] {
+    let mut seal = [0; SEAL_BYTES];
+    seal[..SEAL_MARK.len()].copy_from_slice(SEAL_MARK);
+    seal[SEAL_MARK.len()..].copy_from_slice(blake3::hash(native).as_bytes());
+    seal
+}
+
+/// Whether the file is there and whole. A damaged one is removed.
+fn sealed(path: &Path) -> bool {
+    let Ok(mut file) = File::open(path) else {
+        return false;
+    };
+    let mut bytes = Vec::new();
+    let length = file.metadata().map_or(0, |metadata| metadata.len());
+    bytes.reserve_exact(usize::try_from(length).unwrap_or(0));
+    let whole = file.read_to_end(&mut bytes).is_ok()
+        && bytes
+            .len()
+            .checked_sub(SEAL_BYTES)
+            .is_some_and(|end| bytes[end..] == seal(&bytes[..end]));
+    if !whole {
+        let _ = fs::remove_file(path);
+    }
+    whole
+}
+
+fn record_use(path: &Path) {
+    let Ok(file) = File::open(path) else { return };
+    let modified = file.metadata().and_then(|metadata| metadata.modified());
+    let age = modified.map(|time| time.elapsed().unwrap_or_default());
+    if age.is_ok_and(|age| age > USE_RECORDED_EVERY) {
+        let _ = file.set_modified(SystemTime::now());
+    }
+}
+
+/// Native code is executed: nobody else may write where it lies.
+fn make_private_directory(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+}

@@ -1,0 +1,304 @@
+//! What one store may use, and the ceilings that stores share.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use wasmtime::ResourceLimiter;
+use wharf_manifest::ByteSize;
+
+use crate::meter::{CpuMeter, Tick};
+use crate::ticker::Awake;
+
+/// Bytes that one table element costs on the host.
+const TABLE_ELEMENT_BYTES: u64 = 8;
+
+/// A ceiling on the memory of many stores together: an app's or the whole node's.
+#[derive(Debug)]
+pub struct MemoryBudget {
+    name: String,
+    limit: u64,
+    used: AtomicU64,
+}
+
+impl MemoryBudget {
+    /// A budget of `limit` bytes, called `name` in errors (`node`, `app guestbook`).
+    pub fn new(name: impl Into<String>, limit: ByteSize) -> Arc<MemoryBudget> {
+        Arc::new(MemoryBudget {
+            name: name.into(),
+            limit: limit.0,
+            used: AtomicU64::new(0),
+        })
+    }
+
+    /// Bytes in use.
+    pub fn used(&self) -> ByteSize {
+        ByteSize(self.used.load(Ordering::Relaxed))
+    }
+
+    fn take(&self, bytes: u64) -> bool {
+        self.used
+            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |used| {
+                used.checked_add(bytes).filter(|total| *total <= self.limit)
+            })
+            .is_ok()
+    }
+
+    fn give_back(&self, bytes: u64) {
+        self.used.fetch_sub(bytes, Ordering::AcqRel);
+    }
+}
+
+/// A limit that a guest met.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LimitHit {
+    /// All memories and tables of the instance together.
+    Memory {
+        /// What is allowed.
+        limit: ByteSize,
+    },
+    /// The memory ceiling of the app or the node.
+    SharedMemory {
+        /// Whose ceiling it is.
+        whose: String,
+        /// What is allowed.
+        limit: ByteSize,
+    },
+    /// CPU time.
+    Cpu {
+        /// What is allowed.
+        limit: Duration,
+    },
+    /// Wall time to the response head, or of the whole run.
+    Time {
+        /// What is allowed.
+        limit: Duration,
+    },
+    /// Open handles.
+    Handles {
+        /// What is allowed.
+        limit: usize,
+    },
+}
+
+impl LimitHit {
+    /// How to raise it.
+    pub fn hint(&self) -> String {
+        match self {
+            LimitHit::Memory { .. } => "raise it with `limits.memory` in wharf.toml (`--memory` for `wharf run`)".into(),
+            LimitHit::SharedMemory { whose, .. } => format!("the memory ceiling of the {whose} is spent by its instances together"),
+            LimitHit::Cpu { .. } => "raise it with `limits.cpu` in wharf.toml".into(),
+            LimitHit::Time { .. } => "raise it with `limits.time` in wharf.toml (`--time` for `wharf run`)".into(),
+            LimitHit::Handles { .. } => "raise it with `limits.handles` in wharf.toml, and look for resources that are never dropped".into(),
+        }
+    }
+}
+
+impl fmt::Display for LimitHit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LimitHit::Memory { limit } => write!(f, "memory limit of {limit} met"),
+            LimitHit::SharedMemory { whose, limit } => {
+                write!(f, "memory ceiling of {limit} of the {whose} met")
+            }
+            LimitHit::Cpu { limit } => write!(f, "CPU limit of {limit:?} met"),
+            LimitHit::Time { limit } => write!(f, "time limit of {limit:?} met"),
+            LimitHit::Handles { limit } => write!(f, "limit of {limit} handles met"),
+        }
+    }
+}
+
+impl std::error::Error for LimitHit {}
+
+/// The limits of one store. Give back on drop what was taken from shared budgets.
+#[derive(Debug)]
+pub struct StoreLimits {
+    memory_max: u64,
+    memory_used: u64,
+    handles_max: usize,
+    shared: Vec<Arc<MemoryBudget>>,
+    hit: Option<LimitHit>,
+    meter: CpuMeter,
+    awake: Option<Awake>,
+}
+
+impl StoreLimits {
+    /// Limits of `memory` over all memories and tables, `handles` open resource handles, and
+    /// the CPU time that `meter` allows; under every budget in `shared`.
+    pub fn new(
+        memory: ByteSize,
+        handles: usize,
+        meter: CpuMeter,
+        shared: Vec<Arc<MemoryBudget>>,
+    ) -> StoreLimits {
+        StoreLimits {
+            memory_max: memory.0,
+            memory_used: 0,
+            handles_max: handles,
+            shared,
+            hit: None,
+            meter,
+            awake: None,
+        }
+    }
+
+    /// The limit that the guest met, if any: a later trap is its consequence.
+    pub fn hit(&self) -> Option<&LimitHit> {
+        self.hit.as_ref()
+    }
+
+    /// The meter of the store's CPU time.
+    pub fn meter(&self) -> &CpuMeter {
+        &self.meter
+    }
+
+    /// Bytes that the store's memories and tables use now.
+    pub fn memory_used(&self) -> ByteSize {
+        ByteSize(self.memory_used)
+    }
+
+    /// Open handles allowed.
+    pub fn handles_max(&self) -> usize {
+        self.handles_max
+    }
+
+    pub(crate) fn keep_awake(&mut self, awake: Awake) {
+        self.awake = Some(awake);
+    }
+
+    pub(crate) fn on_tick(&self) -> Tick {
+        self.meter.on_tick()
+    }
+
+    pub(crate) fn cpu_spent(&mut self) -> LimitHit {
+        let hit = LimitHit::Cpu {
+            limit: self.meter.budget(),
+        };
+        self.hit = Some(hit.clone());
+        hit
+    }
+
+    fn grow(&mut self, bytes: u64) -> bool {
+        let Some(total) = self
+            .memory_used
+            .checked_add(bytes)
+            .filter(|total| *total <= self.memory_max)
+        else {
+            self.hit = Some(LimitHit::Memory {
+                limit: ByteSize(self.memory_max),
+            });
+            return false;
+        };
+        for (index, budget) in self.shared.iter().enumerate() {
+            if !budget.take(bytes) {
+                for taken in &self.shared[..index] {
+                    taken.give_back(bytes);
+                }
+                self.hit = Some(LimitHit::SharedMemory {
+                    whose: budget.name.clone(),
+                    limit: ByteSize(budget.limit),
+                });
+                return false;
+            }
+        }
+        self.memory_used = total;
+        true
+    }
+}
+
+impl Drop for StoreLimits {
+    fn drop(&mut self) {
+        for budget in &self.shared {
+            budget.give_back(self.memory_used);
+        }
+    }
+}
+
+impl ResourceLimiter for StoreLimits {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        Ok(self.grow((desired.saturating_sub(current)) as u64))
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        let elements = desired.saturating_sub(current) as u64;
+        Ok(self.grow(elements.saturating_mul(TABLE_ELEMENT_BYTES)))
+    }
+
+    fn instances(&self) -> usize {
+        CORE_INSTANCES_MAX
+    }
+
+    fn tables(&self) -> usize {
+        CORE_INSTANCES_MAX
+    }
+
+    fn memories(&self) -> usize {
+        CORE_INSTANCES_MAX
+    }
+}
+
+/// Core instances, tables and memories in one store; large language runtimes use some 40.
+const CORE_INSTANCES_MAX: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lane::SlowLane;
+
+    fn limits(memory: u64, shared: Vec<Arc<MemoryBudget>>) -> StoreLimits {
+        let meter = CpuMeter::new(Duration::from_secs(1), SlowLane::with_places(1));
+        StoreLimits::new(ByteSize(memory), 100, meter, shared)
+    }
+
+    #[test]
+    fn memories_and_tables_count_together() {
+        let mut limits = limits(1000, Vec::new());
+        assert!(limits.memory_growing(0, 600, None).unwrap());
+        assert!(limits.table_growing(0, 25, None).unwrap());
+        assert!(limits.hit().is_none());
+        assert!(!limits.memory_growing(0, 300, None).unwrap());
+        assert_eq!(
+            limits.hit().unwrap().to_string(),
+            "memory limit of 1000B met"
+        );
+    }
+
+    #[test]
+    fn a_shared_budget_binds_and_is_given_back() {
+        let node = MemoryBudget::new("node", ByteSize(1000));
+        let app = MemoryBudget::new("app a", ByteSize(5000));
+        let shared = vec![Arc::clone(&app), Arc::clone(&node)];
+        let mut first = limits(5000, shared.clone());
+        let mut second = limits(5000, shared);
+        assert!(first.memory_growing(0, 700, None).unwrap());
+        assert!(!second.memory_growing(0, 700, None).unwrap());
+        assert_eq!(
+            app.used(),
+            ByteSize(700),
+            "what was taken first is returned"
+        );
+        assert!(
+            matches!(second.hit(), Some(LimitHit::SharedMemory { whose, .. }) if whose == "node")
+        );
+        drop(first);
+        assert_eq!(node.used(), ByteSize(0));
+        assert!(second.memory_growing(0, 700, None).unwrap());
+    }
+}
