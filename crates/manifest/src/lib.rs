@@ -12,14 +12,18 @@
 #![forbid(unsafe_code)]
 
 mod app;
+mod canonical;
 mod digest;
 mod duration;
+mod error;
 mod grant;
 mod invalid;
 mod limits;
 mod name;
+mod parse;
 mod path;
 mod route;
+mod schema;
 mod size;
 mod text;
 
@@ -27,12 +31,16 @@ pub use app::{
     App, BuildOptions, COMPONENT_COUNT_MAX, CommandTrigger, Component, FilesTarget, HttpTarget,
     HttpTrigger, Isolation, ROUTE_COUNT_MAX, Source, Triggers,
 };
+pub use canonical::CanonicalError;
 pub use digest::Digest;
 pub use duration::{format_duration, parse_duration};
+pub use error::{ManifestError, ManifestErrors};
 pub use grant::{FileGrant, Grants, HttpGrant, HttpScheme, NetGrant, NetHost, NetProtocol};
 pub use invalid::InvalidValue;
 pub use limits::Limits;
 pub use name::{AppName, ComponentName, NAME_LENGTH_MAX};
+pub use parse::{MANIFEST_SIZE_MAX, parse_app};
 pub use path::AppPath;
 pub use route::{RoutePattern, Specificity};
+pub use schema::app_schema;
 pub use size::ByteSize;

@@ -55,6 +55,14 @@ impl Limits {
         response: None,
         log: ByteSize::mib(1),
     };
+
+    /// Whether a limit is zero, under which nothing could ever run.
+    pub(crate) fn has_zero(&self) -> bool {
+        [self.memory, self.log].contains(&ByteSize(0))
+            || self.response == Some(ByteSize(0))
+            || [self.time, self.cpu, self.body_idle].contains(&Duration::ZERO)
+            || [self.concurrency, self.queue, self.handles, self.outgoing].contains(&0)
+    }
 }
 
 impl Default for Limits {
