@@ -39,6 +39,7 @@ pub(crate) const STEPS: &[Step] = &[
                     "deny",
                     "--all-features",
                     "check",
+                    "--hide-inclusion-graph",
                     "bans",
                     "licenses",
                     "sources",
