@@ -14,9 +14,9 @@ const PATTERN_LENGTH_MAX: usize = 1024;
 /// What paths a route answers: `/exact`, `/prefix/...` (the path `/prefix` and all below it), or
 /// `/...` (all).
 ///
-/// Both sides are compared after [`normalise`](RoutePattern::matches)ing: `%7E` is `~`, `%c3` is
-/// `%C3`, and a raw `ü` is its escapes. `.` and `..` are not resolved: a path that has them is
-/// compared as it came, so resolve or refuse them before routing.
+/// Pattern and path are normalised before they are compared: `%7E` is `~`, `%c3` is `%C3`, and a
+/// raw `ü` is its escapes. `.` and `..` are not resolved: a path that has them is compared as it
+/// came, so resolve or refuse them before routing.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RoutePattern {
     /// Normalised; for a prefix without the `/...`, so empty for `/...`.

@@ -22,6 +22,7 @@ pub(crate) struct At<T> {
 
 impl<T: FromToml> FromToml for At<T> {
     const EXPECTED: &'static str = T::EXPECTED;
+    const IS_TABLE: bool = T::IS_TABLE;
 
     fn read(value: &DeValue<'_>, span: Range<usize>, problems: &mut Problems<'_>) -> Option<Self> {
         let value = T::read(value, span.clone(), problems)?;
@@ -186,6 +187,7 @@ macro_rules! table {
 
         impl $crate::parse::value::FromToml for $name {
             const EXPECTED: &'static str = "a table";
+            const IS_TABLE: bool = true;
 
             fn read(
                 value: &::toml::de::DeValue<'_>,

@@ -24,6 +24,9 @@ pub(crate) trait FromToml: JsonSchema + Sized {
     /// What is expected, with an example, to stand after "expected".
     const EXPECTED: &'static str;
 
+    /// Whether it is read from a table of fixed keys.
+    const IS_TABLE: bool = false;
+
     /// Reads `value`, reporting what is wrong with it or in it.
     fn read(value: &DeValue<'_>, span: Range<usize>, problems: &mut Problems<'_>) -> Option<Self>;
 }
@@ -403,20 +406,16 @@ impl<T: FromToml> FromToml for Vec<T> {
     fn read(value: &DeValue<'_>, span: Range<usize>, problems: &mut Problems<'_>) -> Option<Self> {
         let DeValue::Array(items) = value else {
             let wrong = wrong_type::<Self>(value);
-            let hint = match value {
-                DeValue::Table(_) => {
-                    Some("write the table's name in double brackets: `[[…]]`".to_owned())
-                }
-                DeValue::String(text) => Some(format!(
-                    "write it in brackets: [{}]",
-                    quote(text).replace('`', "\"")
-                )),
-                _ => None,
-            };
             problems.report(
                 span,
-                match hint {
-                    Some(hint) => wrong.with_hint(hint),
+                match value.as_str() {
+                    _ if T::IS_TABLE => {
+                        wrong.with_hint("write each as a table under double brackets: `[[…]]`")
+                    }
+                    Some(text) => wrong.with_hint(format!(
+                        "write it in brackets: [{}]",
+                        quote(text).replace('`', "\"")
+                    )),
                     None => wrong,
                 },
             );

@@ -6,7 +6,9 @@ use crate::{check, check_body};
 
 #[test]
 fn empty() {
-    check("", expect![[r#"
+    check(
+        "",
+        expect![[r#"
         missing key `manifest` in the manifest
          --> wharf.toml:1:1
         hint: add `manifest = 1`
@@ -22,7 +24,8 @@ fn empty() {
         the app has no component and no route
          --> wharf.toml:1:1
         hint: add a table `[component.NAME]` with `source = "FOLDER"`
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -124,14 +127,17 @@ fn version_of_the_format_as_text() {
 
 #[test]
 fn nothing_in_it() {
-    check_body("", expect![[r#"
+    check_body(
+        "",
+        expect![[r#"
         the app has no component and no route
          --> wharf.toml:1:1
           |
         1 | manifest = 1
           | ^
         hint: add a table `[component.NAME]` with `source = "FOLDER"`
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -363,7 +369,7 @@ command = true
               |
             7 | http = "/"
               |        ^^^
-            hint: write it in brackets: ["/"]
+            hint: write each as a table under double brackets: `[[…]]`
 
             expected a table, found a boolean
              --> wharf.toml:8:11
@@ -464,7 +470,7 @@ component = "a"
               |
             6 | [trigger.http]
               | ^^^^^^^^^^^^^^
-            hint: write the table's name in double brackets: `[[…]]`
+            hint: write each as a table under double brackets: `[[…]]`
         "#]],
     );
 }

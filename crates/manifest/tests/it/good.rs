@@ -7,7 +7,7 @@ use wharf_manifest::{App, ByteSize, HttpTarget, Isolation, Limits, parse_app};
 
 use crate::{HEAD, check, check_body};
 
-const GUESTBOOK: &str = r#"
+pub(crate) const GUESTBOOK: &str = r#"
 manifest = 1                        # required
 name = "guestbook"
 version = "0.1.0"
@@ -78,7 +78,12 @@ fn all_keys() {
 
 #[test]
 fn canonical_form() {
-    check(GUESTBOOK, expect![[r#"{"components":{"admin":{"build":{"features":[],"optimize":false,"pure":false,"watch":[]},"grants":{"env":{},"files":[],"http":[],"net":[]},"isolation":"shared","limits":{"body_idle":"1m","concurrency":1000,"cpu":"1s","handles":10000,"log":"1MiB","memory":"128MiB","outgoing":64,"queue":1000,"response":null,"time":"30s"},"reuse":true,"source":{"path":"admin.wasm"}},"api":{"build":{"features":["extra"],"optimize":true,"pure":true,"watch":["shared"]},"grants":{"env":{"EMPTY":"","MODE":"production"},"files":["data:/data:rw","assets:/assets"],"http":["https://api.example.com","*"],"net":["tcp://db:5432"]},"isolation":"request","limits":{"body_idle":"2m","concurrency":1000,"cpu":"1s","handles":10000,"log":"4KiB","memory":"64MiB","outgoing":64,"queue":5,"response":"10MB","time":"5s"},"reuse":false,"source":{"path":"api"}}},"description":"leave a line","manifest":1,"name":"guestbook","triggers":{"command":{"component":"admin"},"http":[{"route":"/api/...","target":{"component":"api"}},{"route":"/api/admin","target":{"component":"admin"}},{"route":"/...","target":{"files":{"cache":"max-age=60","dir":"public","fallback":"index.html"}}}]},"version":"0.1.0"}"#]]);
+    check(
+        GUESTBOOK,
+        expect![[
+            r#"{"components":{"admin":{"build":{"features":[],"optimize":false,"pure":false,"watch":[]},"grants":{"env":{},"files":[],"http":[],"net":[]},"isolation":"shared","limits":{"body_idle":"1m","concurrency":1000,"cpu":"1s","handles":10000,"log":"1MiB","memory":"128MiB","outgoing":64,"queue":1000,"response":null,"time":"30s"},"reuse":true,"source":{"path":"admin.wasm"}},"api":{"build":{"features":["extra"],"optimize":true,"pure":true,"watch":["shared"]},"grants":{"env":{"EMPTY":"","MODE":"production"},"files":["data:/data:rw","assets:/assets"],"http":["https://api.example.com","*"],"net":["tcp://db:5432"]},"isolation":"request","limits":{"body_idle":"2m","concurrency":1000,"cpu":"1s","handles":10000,"log":"4KiB","memory":"64MiB","outgoing":64,"queue":5,"response":"10MB","time":"5s"},"reuse":false,"source":{"path":"api"}}},"description":"leave a line","manifest":1,"name":"guestbook","triggers":{"command":{"component":"admin"},"http":[{"route":"/api/...","target":{"component":"api"}},{"route":"/api/admin","target":{"component":"admin"}},{"route":"/...","target":{"files":{"cache":"max-age=60","dir":"public","fallback":"index.html"}}}]},"version":"0.1.0"}"#
+        ]],
+    );
 }
 
 #[test]
@@ -141,13 +146,20 @@ fn the_longest_route_wins() {
 fn files_alone_are_an_app() {
     check_body(
         "[[trigger.http]]\nroute = \"/...\"\nfiles = \".\"\n",
-        expect![[r#"{"components":{},"description":null,"manifest":1,"name":"guestbook","triggers":{"command":null,"http":[{"route":"/...","target":{"files":{"cache":null,"dir":".","fallback":null}}}]},"version":"0.1.0"}"#]],
+        expect![[
+            r#"{"components":{},"description":null,"manifest":1,"name":"guestbook","triggers":{"command":null,"http":[{"route":"/...","target":{"files":{"cache":null,"dir":".","fallback":null}}}]},"version":"0.1.0"}"#
+        ]],
     );
 }
 
 #[test]
 fn a_component_alone_is_an_app() {
-    check_body("component.lib.source = \"lib\"\r\n", expect![[r#"{"components":{"lib":{"build":{"features":[],"optimize":true,"pure":false,"watch":[]},"grants":{"env":{},"files":[],"http":[],"net":[]},"isolation":"shared","limits":{"body_idle":"1m","concurrency":1000,"cpu":"1s","handles":10000,"log":"1MiB","memory":"128MiB","outgoing":64,"queue":1000,"response":null,"time":"30s"},"reuse":false,"source":{"path":"lib"}}},"description":null,"manifest":1,"name":"guestbook","triggers":{"command":null,"http":[]},"version":"0.1.0"}"#]]);
+    check_body(
+        "component.lib.source = \"lib\"\r\n",
+        expect![[
+            r#"{"components":{"lib":{"build":{"features":[],"optimize":true,"pure":false,"watch":[]},"grants":{"env":{},"files":[],"http":[],"net":[]},"isolation":"shared","limits":{"body_idle":"1m","concurrency":1000,"cpu":"1s","handles":10000,"log":"1MiB","memory":"128MiB","outgoing":64,"queue":1000,"response":null,"time":"30s"},"reuse":false,"source":{"path":"lib"}}},"description":null,"manifest":1,"name":"guestbook","triggers":{"command":null,"http":[]},"version":"0.1.0"}"#
+        ]],
+    );
 }
 
 #[test]

@@ -2,9 +2,11 @@
 
 use std::fmt::Write as _;
 
-use wharf_manifest::parse_app;
+use proptest::prelude::*;
+use wharf_manifest::{App, parse_app};
 
 use crate::HEAD;
+use crate::good::GUESTBOOK;
 
 /// The longest text that may be shown for any input: 50 mistakes of some lines.
 const SHOWN_BYTES_MAX: usize = 50 * 2_000;
@@ -83,4 +85,36 @@ fn many_components_and_routes() {
         .unwrap();
     }
     assert!(shown(&text).contains("the app has 1001 routes; at most 1000 are allowed"));
+}
+
+/// `text` with the character at `index` (counted round) replaced by `piece`.
+fn damage(text: &str, index: usize, piece: &str) -> String {
+    let index = index % text.chars().count();
+    let mut damaged: String = text.chars().take(index).collect();
+    damaged.push_str(piece);
+    damaged.extend(text.chars().skip(index + 1));
+    damaged
+}
+
+proptest! {
+    #[test]
+    fn a_damaged_manifest_is_refused_or_means_something(
+        damages in prop::collection::vec((any::<usize>(), "[\\[\\]{}=\"'.,/#\n\r\t:*é%a-c0-2-]{0,3}"), 1..4)
+    ) {
+        let text = damages
+            .iter()
+            .fold(GUESTBOOK.to_owned(), |text, (index, piece)| damage(&text, *index, piece));
+        match parse_app(&text, "wharf.toml") {
+            Ok(app) => {
+                let canonical = app.to_canonical_json();
+                prop_assert_eq!(App::from_canonical_json(&canonical).unwrap(), app);
+            }
+            Err(errors) => {
+                for error in &errors {
+                    let line = text.split('\n').nth(error.line() - 1);
+                    prop_assert!(line.is_some_and(|line| error.column() <= line.chars().count() + 1));
+                }
+            }
+        }
+    }
 }

@@ -2,9 +2,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod bad;
+mod docs;
 mod good;
 mod hostile;
-mod schema;
 
 use expect_test::Expect;
 
