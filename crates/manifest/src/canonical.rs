@@ -5,8 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
-use crate::app::{App, COMPONENT_COUNT_MAX, Component, HttpTarget, ROUTE_COUNT_MAX, Triggers};
+use crate::app::{
+    App, COMPONENT_COUNT_MAX, Component, FilesTarget, HttpTarget, ROUTE_COUNT_MAX, Triggers,
+};
+use crate::invalid::InvalidValue;
 use crate::name::{AppName, ComponentName};
+use crate::parse::value::{check_variable, parse_feature, parse_file, parse_header};
 
 /// The version of the canonical form.
 const VERSION: u64 = 1;
@@ -109,8 +113,9 @@ fn check(app: &App) -> Result<(), String> {
         if !routes.insert(&trigger.route) {
             return Err(format!("the route `{}` is there twice", trigger.route));
         }
-        if let HttpTarget::Component(name) = &trigger.target {
-            check_component(app, name)?;
+        match &trigger.target {
+            HttpTarget::Component(name) => check_component(app, name)?,
+            HttpTarget::Files(files) => check_files(files).map_err(|e| e.to_string())?,
         }
     }
     if let Some(command) = &app.triggers.command {
@@ -120,6 +125,23 @@ fn check(app: &App) -> Result<(), String> {
         if component.limits.has_zero() {
             return Err(format!("a limit of the component `{name}` is zero"));
         }
+        check_texts(component).map_err(|e| e.to_string())?;
+    }
+    Ok(())
+}
+
+fn check_files(files: &FilesTarget) -> Result<(), InvalidValue> {
+    files.fallback.as_deref().map(parse_file).transpose()?;
+    files.cache.as_deref().map(parse_header).transpose()?;
+    Ok(())
+}
+
+fn check_texts(component: &Component) -> Result<(), InvalidValue> {
+    for feature in &component.build.features {
+        parse_feature(feature)?;
+    }
+    for (name, text) in &component.grants.env {
+        check_variable(name, text)?;
     }
     Ok(())
 }

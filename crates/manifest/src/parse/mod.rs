@@ -7,7 +7,7 @@ mod lower;
 pub(crate) mod raw;
 mod suggest;
 mod table;
-mod value;
+pub(crate) mod value;
 
 use toml::de::{DeTable, DeValue};
 

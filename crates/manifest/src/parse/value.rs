@@ -350,7 +350,7 @@ fn parse_source(text: &str) -> Result<Source, InvalidValue> {
     AppPath::new(text).map(Source::Path)
 }
 
-fn parse_feature(text: &str) -> Result<String, InvalidValue> {
+pub(crate) fn parse_feature(text: &str) -> Result<String, InvalidValue> {
     let is_inner =
         |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'+' | b'.' | b'/' | b'-');
     let is_first = |b: &u8| b.is_ascii_alphanumeric() || *b == b'_';
@@ -365,7 +365,7 @@ fn parse_feature(text: &str) -> Result<String, InvalidValue> {
     })
 }
 
-fn parse_header(text: &str) -> Result<String, InvalidValue> {
+pub(crate) fn parse_header(text: &str) -> Result<String, InvalidValue> {
     let is_value = !text.is_empty()
         && text.trim() == text
         && text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
@@ -378,7 +378,7 @@ fn parse_header(text: &str) -> Result<String, InvalidValue> {
     )
 }
 
-fn parse_file(text: &str) -> Result<String, InvalidValue> {
+pub(crate) fn parse_file(text: &str) -> Result<String, InvalidValue> {
     let path = AppPath::new(text)?;
     match path.file_name() {
         Some(_) => Ok(path.as_str().to_owned()),
@@ -429,6 +429,20 @@ impl<T: FromToml> FromToml for Vec<T> {
     }
 }
 
+/// Checks that a process could have the variable `name` with the value `text`.
+pub(crate) fn check_variable(name: &str, text: &str) -> Result<(), InvalidValue> {
+    if name.is_empty() || name.contains(['=', '\0']) {
+        return Err(InvalidValue::new(format!(
+            "{} cannot name a variable",
+            quote(name)
+        )));
+    }
+    if text.contains('\0') {
+        return Err(InvalidValue::new("a variable's value cannot hold a NUL"));
+    }
+    Ok(())
+}
+
 /// Environment variables by name.
 #[derive(Debug, Clone)]
 pub(crate) struct Environment(pub(crate) std::collections::BTreeMap<String, String>);
@@ -444,21 +458,13 @@ impl FromToml for Environment {
         let mut variables = std::collections::BTreeMap::new();
         for (key, value) in table.iter() {
             let name = key.get_ref();
-            if name.is_empty() || name.contains(['=', '\0']) {
-                problems.report(
-                    key.span(),
-                    InvalidValue::new(format!("{} cannot name a variable", quote(name))),
-                );
-            }
-            match String::read(value.get_ref(), value.span(), problems) {
-                Some(text) if text.contains('\0') => problems.report(
-                    value.span(),
-                    InvalidValue::new("a variable's value cannot hold a NUL"),
-                ),
-                Some(text) => {
-                    variables.insert(name.clone().into_owned(), text);
+            if let Some(text) = String::read(value.get_ref(), value.span(), problems) {
+                match check_variable(name, &text) {
+                    Ok(()) => {
+                        variables.insert(name.clone().into_owned(), text);
+                    }
+                    Err(invalid) => problems.report(key.span(), invalid),
                 }
-                None => {}
             }
         }
         Some(Self(variables))

@@ -120,6 +120,11 @@ fn canonical_form_keeps_the_rules() {
     );
     assert!(refused("\"queue\":5", "\"queue\":0").contains("zero"));
     assert!(refused("\"path\":\"api\"", "\"path\":\"../api\"").contains(".."));
+    assert!(refused("\"index.html\"", "\"../index.html\"").contains(".."));
+    assert!(refused("\"max-age=60\"", "\"a\\nb\"").contains("header"));
+    assert!(refused("\"extra\"", "\"--extra\"").contains("feature"));
+    assert!(refused("\"EMPTY\"", "\"EMP=TY\"").contains("variable"));
+    assert!(refused("\"data:/data:rw\"", "\"/etc:/data:rw\"").contains("absolute"));
     assert!(refused("\"reuse\"", "\"resue\"").contains("unknown field"));
     assert!(App::from_canonical_json("").is_err());
     assert!(App::from_canonical_json(&"[".repeat(100_000)).is_err());
