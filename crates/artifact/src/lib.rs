@@ -17,9 +17,22 @@
 
 #![forbid(unsafe_code)]
 
+mod app;
+mod component;
 mod describe;
+mod oci;
+mod store;
+
+pub use app::{
+    APP_CONFIG_TYPE, APP_TYPE, AppArtifact, ArtifactError, ComponentSource, Encoding,
+    FILE_BYTES_MAX, FILE_COUNT_MAX, FILE_TYPE, FILES_BYTES_MAX, FileEntry, FileTree, FilesDir,
+    PackedApp, load_app, pack_app,
+};
+pub use component::{PackedComponent, WASM_CONFIG_TYPE, pack_component};
 
 pub use describe::{
     Authority, AuthorityKind, Dependency, DescribeError, Description, Features, HttpVersion, Kind,
     NESTING_MAX, Name, Role, Size, Standing, WASM_BYTES_MAX, describe, validate,
 };
+pub use oci::{Descriptor, MANIFEST_BYTES_MAX};
+pub use store::{BLOB_BYTES_MAX, Blob, BlobWriter, GcReport, Store, StoreError, Tagged};

@@ -330,8 +330,8 @@ fn p1_authority_of(function: &str) -> Option<(AuthorityKind, Weight)> {
         "environ_get" | "environ_sizes_get" => (AuthorityKind::Environment, Weight::Startup),
         "clock_time_get" | "clock_res_get" | "poll_oneoff" => (AuthorityKind::Clock, Weight::Own),
         "random_get" => (AuthorityKind::Random, Weight::Own),
-        "fd_write" | "fd_fdstat_get" => (AuthorityKind::Streams, Weight::Startup),
-        "fd_read" => (AuthorityKind::Streams, Weight::Own),
+        "fd_read" | "fd_write" | "fd_fdstat_get" => (AuthorityKind::Streams, Weight::Startup),
+
         _ => return None,
     };
     Some(found)

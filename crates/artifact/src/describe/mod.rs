@@ -8,6 +8,8 @@ mod authority;
 mod dependencies;
 mod display;
 mod scan;
+#[cfg(test)]
+mod tests;
 mod wit;
 
 use std::collections::{BTreeMap, BTreeSet};
