@@ -16,7 +16,10 @@ use crate::workspace::Workspace;
 pub(crate) fn command(workspace: &Workspace, program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.current_dir(workspace.root());
-    command.env("CARGO_TARGET_DIR", workspace.target());
+    // A relative one would mean another folder wherever a command runs elsewhere.
+    if std::env::var_os("CARGO_TARGET_DIR").is_some_and(|named| !named.is_empty()) {
+        command.env("CARGO_TARGET_DIR", workspace.target());
+    }
     command.env("PATH", search_path(workspace));
     for (name, _) in std::env::vars_os() {
         let name_text = name.to_string_lossy();
