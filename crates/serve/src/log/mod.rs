@@ -1,0 +1,193 @@
+//! Logs of requests and of what guests print, written off the request path.
+//!
+//! A [`Log`] is a handle to one bounded queue and one writer thread. Logging never waits: an event
+//! that finds the queue full is dropped and counted, and the writer says how many were. A
+//! [`GuestLog`] turns a guest's output into lines under a budget of bytes for each request.
+//!
+//! Invariants: one event is one line (and, as text, one more for its error); nothing that a guest
+//! or client sent reaches a terminal as a control character, in either format.
+//!
+//! Left out on purpose: rotation and files (standard error is the sink, its owner keeps it), and
+//! levels to filter by.
+
+mod format;
+mod guest;
+mod lines;
+mod queue;
+mod request_id;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+pub use format::LogFormat;
+pub use guest::{GuestLog, LogBudget};
+pub use lines::LineSplitter;
+pub use queue::{Log, LogOptions};
+pub use request_id::{ParseRequestIdError, RequestId};
+
+/// Something worth a line.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A request that has ended.
+    Request(RequestEvent),
+    /// A line that a guest printed.
+    GuestOutput(GuestLine),
+    /// Something that the host says.
+    Message(Message),
+}
+
+/// A request that has ended: its last byte was sent, or it failed, or its client left.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RequestEvent {
+    /// When it ended.
+    pub time: SystemTime,
+    /// Its id.
+    pub request_id: RequestId,
+    /// The app that was asked.
+    pub app: Arc<str>,
+    /// The component that answered; none where files or the host did.
+    pub component: Option<Arc<str>>,
+    /// The method.
+    pub method: http::Method,
+    /// The path as it came, without the query.
+    pub path: String,
+    /// The status sent; none if the client left before.
+    pub status: Option<http::StatusCode>,
+    /// From the request's head to the answer's end.
+    pub duration: Duration,
+    /// Bytes of the answer's body.
+    pub bytes_out: u64,
+    /// What went wrong on our side or the guest's.
+    pub error: Option<String>,
+    /// The client's address.
+    pub client: Option<std::net::IpAddr>,
+}
+
+/// A line that a guest printed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GuestLine {
+    /// When the line was complete.
+    pub time: SystemTime,
+    /// The request it belongs to; none for output between requests.
+    pub request_id: Option<RequestId>,
+    /// The guest's app.
+    pub app: Arc<str>,
+    /// The guest.
+    pub component: Arc<str>,
+    /// Where it was printed.
+    pub stream: GuestStream,
+    /// The line without its end.
+    pub line: String,
+}
+
+/// Where a guest printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum GuestStream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+impl GuestStream {
+    /// `stdout` or `stderr`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+        }
+    }
+}
+
+/// Something that the host says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Message {
+    /// When.
+    pub time: SystemTime,
+    /// How bad it is.
+    pub level: Level,
+    /// The message: lower case, no full stop.
+    pub text: String,
+    /// What more there is to know, by key. `time`, `level` and `msg` are taken.
+    pub fields: Vec<(&'static str, Value)>,
+}
+
+impl Message {
+    /// Makes a message of now, without fields.
+    #[must_use]
+    pub fn new(level: Level, text: impl Into<String>) -> Self {
+        Self {
+            time: SystemTime::now(),
+            level,
+            text: text.into(),
+            fields: Vec::new(),
+        }
+    }
+
+    /// Adds a field.
+    #[must_use]
+    pub fn with(mut self, key: &'static str, value: impl Into<Value>) -> Self {
+        self.fields.push((key, value.into()));
+        self
+    }
+}
+
+/// How bad a message is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// For whoever looks into it.
+    Debug,
+    /// All is well.
+    Info,
+    /// Someone should know.
+    Warn,
+    /// Something failed.
+    Error,
+}
+
+impl Level {
+    /// `debug`, `info`, `warn` or `error`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// The value of a message's field.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// Text.
+    Text(String),
+    /// A count or size.
+    Number(u64),
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<u64> for Value {
+    fn from(number: u64) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl From<RequestId> for Value {
+    fn from(id: RequestId) -> Self {
+        Self::Text(id.to_string())
+    }
+}

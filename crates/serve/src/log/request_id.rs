@@ -1,0 +1,101 @@
+//! Ids of requests.
+
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::str::FromStr;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The id of one request: 128 bits, written as 32 hexadecimal digits.
+///
+/// Ids are a keyed hash (SipHash) of a counter, with keys that are random for each process: they
+/// do not repeat, nobody outside can tell the next one, and making one costs no system call.
+/// They name requests in logs; they are no secret to authorise with.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(u128);
+
+impl RequestId {
+    /// Makes an id that no other request has.
+    #[must_use]
+    pub fn random() -> Self {
+        static KEYS: OnceLock<(RandomState, RandomState)> = OnceLock::new();
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let (high, low) = KEYS.get_or_init(Default::default);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        Self(u128::from(high.hash_one(count)) << 64 | u128::from(low.hash_one(count)))
+    }
+
+    /// The first eight digits, enough to find the rest.
+    #[must_use]
+    pub fn short(self) -> String {
+        format!("{:08x}", self.0 >> 96)
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl fmt::Debug for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RequestId({self})")
+    }
+}
+
+/// The text is not a request id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a request id has 32 hexadecimal digits")]
+pub struct ParseRequestIdError;
+
+impl FromStr for RequestId {
+    type Err = ParseRequestIdError;
+
+    fn from_str(text: &str) -> Result<Self, ParseRequestIdError> {
+        if text.len() != 32 || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return Err(ParseRequestIdError);
+        }
+        u128::from_str_radix(text, 16)
+            .map(Self)
+            .map_err(|_| ParseRequestIdError)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn ids_differ_and_survive_text() {
+        let ids: HashSet<_> = (0..1000).map(|_| RequestId::random()).collect();
+        assert_eq!(ids.len(), 1000);
+        let halves: HashSet<_> = ids
+            .iter()
+            .flat_map(|id| [id.0 as u64, (id.0 >> 64) as u64])
+            .collect();
+        assert_eq!(halves.len(), 2000, "the halves are keyed apart");
+        for id in ids {
+            assert_eq!(id.to_string().parse(), Ok(id));
+            assert!(id.to_string().starts_with(&id.short()));
+        }
+    }
+
+    #[test]
+    fn other_text_is_no_id() {
+        for text in [
+            "",
+            "7f3a",
+            "+0000000000000000000000000000000",
+            "zz000000000000000000000000000000",
+        ] {
+            assert_eq!(
+                text.parse::<RequestId>(),
+                Err(ParseRequestIdError),
+                "{text}"
+            );
+        }
+    }
+}
