@@ -1,0 +1,116 @@
+//! Rust crates: cargo builds a core module, and this crate makes it a
+//! component.
+//!
+//! The linker's own step from core module to component is skipped, so that one
+//! path serves both targets and wasm-opt sees the core module first:
+//!
+//! ```text
+//! cargo rustc ─ core module ─▶ pure check ─▶ wasm-opt ─▶ strip ─▶ encode ─▶ component
+//! ```
+
+mod compile;
+mod inputs;
+mod profile;
+mod pure;
+mod select;
+mod toolchain;
+
+use std::path::Path;
+
+use wharf_manifest as manifest;
+
+use crate::error::BuildError;
+use crate::fingerprint::Inputs;
+use crate::session::Session;
+use crate::wasm::{self, Binary};
+
+pub(crate) use select::Prefer;
+
+/// The target whose std is on top of WASI 0.2.
+const TARGET_WASI: &str = "wasm32-wasip2";
+
+/// The target whose std imports nothing.
+const TARGET_PURE: &str = "wasm32-unknown-unknown";
+
+/// What cargo made of a crate, before optimising.
+pub(crate) struct Compiled {
+    /// The core module as linked, names and features still inside.
+    pub(crate) module: Vec<u8>,
+    /// Whether the crate's own profile asks for names or debug information.
+    pub(crate) keep_names: bool,
+    /// Everything whose change asks for another build.
+    pub(crate) inputs: Inputs,
+}
+
+/// Compiles the crate in `folder` to a core module.
+pub(crate) fn compile(
+    session: &Session<'_>,
+    component: &str,
+    folder: &Path,
+    options: &manifest::BuildOptions,
+    prefer: Prefer,
+) -> Result<Compiled, BuildError> {
+    let toolchain = toolchain::Toolchain::find(component, folder)?;
+    let target = if options.pure {
+        TARGET_PURE
+    } else {
+        TARGET_WASI
+    };
+    toolchain.ensure_target(session, folder, target)?;
+    let choice = select::select(&toolchain, component, folder, prefer, options.pure)?;
+    let profile = profile::Defaults::for_workspace(&choice.workspace_root);
+    let patch = choice
+        .needs_sdk
+        .then(|| crate::sdk::unpack(&session.options.cache_dir))
+        .transpose()?;
+    let built = compile::cargo_rustc(
+        session,
+        &toolchain,
+        &compile::Job {
+            component,
+            folder,
+            target,
+            choice: &choice,
+            features: &options.features,
+            profile: &profile,
+            sdk: patch.as_deref(),
+        },
+    )?;
+    let module = crate::error::read_limited(&built, wharf_artifact::WASM_BYTES_MAX)?;
+    if options.pure {
+        let used = pure::uses(&module, &choice);
+        if !used.is_empty() {
+            return Err(BuildError::NotPure {
+                component: component.to_string(),
+                used,
+            });
+        }
+    }
+    let inputs = inputs::of_crate(folder, &choice, &toolchain, &built)?;
+    Ok(Compiled {
+        module,
+        keep_names: profile.keep_names,
+        inputs,
+    })
+}
+
+/// Turns an optimised core module into the component that is packed.
+pub(crate) fn finish(
+    component: &str,
+    module: &[u8],
+    keep_names: bool,
+) -> Result<Vec<u8>, BuildError> {
+    let encode_error = |reason: String| BuildError::Encode {
+        component: component.to_string(),
+        reason,
+    };
+    let module = wasm::strip_module(module, keep_names);
+    match wasm::outline(&module) {
+        Ok(Binary::Module(outline)) => {
+            crate::encode::encode(&module, &outline).map_err(encode_error)
+        }
+        // A crate may run the linker's own step by a flag of its own.
+        Ok(Binary::Component { .. }) => Ok(module),
+        Err(error) => Err(encode_error(error.to_string())),
+    }
+}

@@ -1,0 +1,120 @@
+//! The guest SDK, until crates.io has it.
+//!
+//! Guests write `wharf-sdk = "0.1"`. The SDK's sources travel inside this
+//! crate, are unpacked into the cache once a version, and take the place of the
+//! crate on crates.io by cargo's `[patch]`, given on the command line.
+
+use std::path::{Path, PathBuf};
+
+use crate::embedded;
+use crate::error::BuildError;
+
+/// The SDK's name on crates.io.
+pub(crate) const CRATE: &str = "wharf-sdk";
+
+/// Unpacks the SDK below `cache_dir`, unless it is there, and returns the
+/// folder of the crate [`CRATE`].
+///
+/// Safe under many processes: the folder is named by its contents and appears
+/// by rename, whole or not at all.
+///
+/// # Errors
+///
+/// The cache cannot be written, or its disk is full.
+pub fn unpack(cache_dir: &Path) -> Result<PathBuf, BuildError> {
+    let parent = cache_dir.join("sdk");
+    let folder = parent.join(&digest().hex()[..16]);
+    if folder.join("Cargo.toml").is_file() {
+        return Ok(folder);
+    }
+    std::fs::create_dir_all(&parent).map_err(BuildError::io("create", &parent))?;
+    let fresh = parent.join(format!(".new-{}-{}", std::process::id(), unique()));
+    let result = write_all(&fresh).and_then(|()| match std::fs::rename(&fresh, &folder) {
+        // Another process was faster.
+        Err(_) if folder.join("Cargo.toml").is_file() => Ok(()),
+        Err(error) => Err(BuildError::io("create", &folder)(error)),
+        Ok(()) => Ok(()),
+    });
+    let _ = std::fs::remove_dir_all(&fresh);
+    result.map(|()| folder)
+}
+
+/// What names this version of the SDK.
+pub(crate) fn digest() -> wharf_manifest::Digest {
+    crate::fingerprint::key_of(
+        (embedded::SDK.iter()).flat_map(|(path, bytes)| [path.as_bytes(), *bytes]),
+    )
+}
+
+/// The `[patch]` for `cargo --config`.
+pub(crate) fn patch_key(folder: &Path) -> String {
+    format!(
+        "patch.crates-io.{CRATE}.path={}",
+        toml::Value::from(folder.to_string_lossy().as_ref())
+    )
+}
+
+/// The same for a `.cargo/config.toml`, so that plain cargo and editors find
+/// the SDK as `wharf build` does.
+pub(crate) fn config_file(folder: &Path) -> String {
+    format!(
+        "# Written by `wharf new` for this machine: lets cargo and editors find the SDK inside wharf.\n\
+         # `wharf build` does without it.\n\
+         [patch.crates-io]\n\
+         {CRATE} = {{ path = {} }}\n",
+        toml::Value::from(folder.to_string_lossy().as_ref())
+    )
+}
+
+fn write_all(folder: &Path) -> Result<(), BuildError> {
+    for (path, bytes) in embedded::SDK {
+        let file = folder.join(path);
+        let parent = file.parent().unwrap_or(folder);
+        std::fs::create_dir_all(parent).map_err(BuildError::io("create", parent))?;
+        std::fs::write(&file, bytes).map_err(BuildError::io("write", &file))?;
+    }
+    Ok(())
+}
+
+/// Tells this process's unpackings apart.
+fn unique() -> u64 {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn many_unpack_at_once_and_all_find_it_whole() {
+        let cache = tempfile::tempdir().unwrap();
+        let folders: Vec<PathBuf> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4)
+                .map(|_| scope.spawn(|| unpack(cache.path()).unwrap()))
+                .collect();
+            (threads.into_iter())
+                .map(|thread| thread.join().unwrap())
+                .collect()
+        });
+        for folder in &folders {
+            assert_eq!(folder, &folders[0]);
+        }
+        let manifest = std::fs::read_to_string(folders[0].join("Cargo.toml")).unwrap();
+        assert!(manifest.contains("name = \"wharf-sdk\""));
+        let left: Vec<_> = std::fs::read_dir(cache.path().join("sdk"))
+            .unwrap()
+            .collect();
+        assert_eq!(left.len(), 1, "no half-written folder stays");
+    }
+
+    #[test]
+    fn paths_with_quotes_stay_toml() {
+        let config = config_file(Path::new("/a \"b\"/c'd"));
+        let table: toml::Table = config.parse().unwrap();
+        let path = table["patch"]["crates-io"][CRATE]["path"].as_str();
+        assert_eq!(path, Some("/a \"b\"/c'd"));
+    }
+}
