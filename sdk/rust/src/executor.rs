@@ -1,0 +1,157 @@
+//! Runs a handler and what it spawned: the part that both WASI versions share.
+//!
+//! A [`Task`] is one call of the handler with all futures spawned in it, each
+//! in a [`Job`]. Waking a job puts it into its task's queue; the WASI version
+//! decides how to wait when the queue is empty.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
+
+use crate::wasi::Parked;
+
+/// One call of the handler.
+pub(crate) struct Task {
+    ready: RefCell<VecDeque<Arc<Job>>>,
+    jobs: RefCell<Vec<Arc<Job>>>,
+    /// How to get the host to run this task again.
+    pub(crate) parked: Parked,
+}
+
+/// A future of a task.
+struct Job {
+    future: RefCell<Option<Pin<Box<dyn Future<Output = ()>>>>>,
+    task: Arc<Task>,
+    /// Where it lies in its task's `jobs`.
+    slot: Cell<usize>,
+    queued: Cell<bool>,
+}
+
+// SAFETY: a guest has one thread. On other targets the crate is built for its
+// documentation and tests only, and a task there never leaves its thread.
+unsafe impl Send for Task {}
+// SAFETY: as above.
+unsafe impl Sync for Task {}
+// SAFETY: as above.
+unsafe impl Send for Job {}
+// SAFETY: as above.
+unsafe impl Sync for Job {}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Arc<Task>>> = const { RefCell::new(None) };
+}
+
+/// The task that runs now.
+pub(crate) fn current() -> Option<Arc<Task>> {
+    CURRENT.with_borrow(Clone::clone)
+}
+
+/// Runs a future beside the handler, also after the response's head was sent.
+///
+/// The call of the handler lasts until all that it spawned is done; the host
+/// may end it earlier when the client leaves or a limit is reached.
+///
+/// # Panics
+///
+/// Outside a handler.
+pub fn spawn(future: impl Future<Output = ()> + 'static) {
+    let task = current().expect("`wharf_sdk::spawn` works within a handler only");
+    task.spawn(Box::pin(future));
+}
+
+impl Task {
+    pub(crate) fn new(parked: Parked) -> Arc<Self> {
+        Arc::new(Task {
+            ready: RefCell::default(),
+            jobs: RefCell::default(),
+            parked,
+        })
+    }
+
+    pub(crate) fn spawn(self: &Arc<Self>, future: Pin<Box<dyn Future<Output = ()>>>) {
+        let mut jobs = self.jobs.borrow_mut();
+        let job = Arc::new(Job {
+            future: RefCell::new(Some(future)),
+            task: self.clone(),
+            slot: Cell::new(jobs.len()),
+            queued: Cell::new(true),
+        });
+        jobs.push(job.clone());
+        self.ready.borrow_mut().push_back(job);
+    }
+
+    /// Polls until no job is ready; says whether all are done.
+    pub(crate) fn run(self: &Arc<Self>) -> bool {
+        let outer = CURRENT.replace(Some(self.clone()));
+        loop {
+            let job = self.ready.borrow_mut().pop_front();
+            let Some(job) = job else { break };
+            job.poll();
+        }
+        CURRENT.set(outer);
+        self.jobs.borrow().is_empty()
+    }
+
+    /// Drops what is left, when the host or a dead end stops the task.
+    pub(crate) fn abandon(self: &Arc<Self>) {
+        let outer = CURRENT.replace(Some(self.clone()));
+        loop {
+            let job = self.jobs.borrow_mut().pop();
+            let Some(job) = job else { break };
+            job.future.take();
+        }
+        self.ready.take();
+        CURRENT.set(outer);
+    }
+
+    fn remove(&self, slot: usize) {
+        let mut jobs = self.jobs.borrow_mut();
+        jobs.swap_remove(slot);
+        if let Some(moved) = jobs.get(slot) {
+            moved.slot.set(slot);
+        }
+    }
+}
+
+impl Job {
+    fn poll(self: &Arc<Self>) {
+        self.queued.set(false);
+        let Some(mut future) = self.future.take() else {
+            return;
+        };
+        let waker = Waker::from(self.clone());
+        if future.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
+            self.future.replace(Some(future));
+        } else {
+            self.task.remove(self.slot.get());
+        }
+    }
+}
+
+impl Wake for Job {
+    fn wake(self: Arc<Self>) {
+        if self.queued.replace(true) || self.future_is_done() {
+            return;
+        }
+        let task = self.task.clone();
+        task.ready.borrow_mut().push_back(self);
+        let runs_now = CURRENT.with_borrow(|now| now.as_ref().is_some_and(|now| Arc::ptr_eq(now, &task)));
+        if !runs_now {
+            task.parked.unpark();
+        }
+    }
+}
+
+impl Job {
+    /// False while it is being polled: it may wake itself.
+    fn future_is_done(&self) -> bool {
+        self.task
+            .jobs
+            .borrow()
+            .get(self.slot.get())
+            .is_none_or(|job| !std::ptr::eq(&**job, self))
+    }
+}

@@ -1,0 +1,82 @@
+//! Waiting for the host: one `poll` over everything that futures wait for.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use super::raw;
+use crate::wasi::abi::Area;
+
+thread_local! {
+    static WAITING: RefCell<Vec<(u32, Waker)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A `wasi:io` pollable: a future that is done when it is ready, again and
+/// again. It must be dropped before what it was made from.
+pub(crate) struct Pollable(u32);
+
+impl Pollable {
+    /// Takes over a handle.
+    pub(crate) fn new(handle: u32) -> Self {
+        Pollable(handle)
+    }
+
+    fn forget(&self) {
+        WAITING.with_borrow_mut(|waiting| waiting.retain(|(handle, _)| *handle != self.0));
+    }
+}
+
+impl Future for Pollable {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        self.forget();
+        // SAFETY: the handle is owned here.
+        if unsafe { raw::pollable_ready(self.0) } != 0 {
+            return Poll::Ready(());
+        }
+        let waker = context.waker().clone();
+        WAITING.with_borrow_mut(|waiting| waiting.push((self.0, waker)));
+        Poll::Pending
+    }
+}
+
+impl Drop for Pollable {
+    fn drop(&mut self) {
+        self.forget();
+        // SAFETY: the handle is owned, and not used again.
+        unsafe { raw::pollable_drop(self.0) };
+    }
+}
+
+/// Blocks until something that a future waits for is ready, and wakes it;
+/// false when no future waits for the host.
+pub(crate) fn wait() -> bool {
+    let handles: Vec<u32> =
+        WAITING.with_borrow(|waiting| waiting.iter().map(|entry| entry.0).collect());
+    if handles.is_empty() {
+        return false;
+    }
+    let mut area = Area::<1>::new();
+    // SAFETY: the handles are alive: a pollable leaves the list when dropped.
+    unsafe { raw::poll(handles.as_ptr(), handles.len(), area.as_mut_ptr()) };
+    let count = area.word(4) as usize;
+    // SAFETY: the host wrote a list of this many indices, which is never empty
+    // and is taken once.
+    let ready =
+        unsafe { Vec::from_raw_parts(area.word(0) as usize as *mut u32, count, count) };
+    for index in ready {
+        let Some(handle) = handles.get(index as usize) else {
+            continue;
+        };
+        let waker = WAITING.with_borrow_mut(|waiting| {
+            let place = waiting.iter().position(|entry| entry.0 == *handle)?;
+            Some(waiting.swap_remove(place).1)
+        });
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+    true
+}
