@@ -328,7 +328,7 @@ fn people_and_programs_can_read_it() {
         "{text}"
     );
     assert!(
-        text.contains("\nasks for  no outgoing HTTP; files; no sockets; `env log`"),
+        text.contains("\nasks for  no outgoing HTTP; files; sockets; `env log`"),
         "{text}"
     );
     assert!(text.contains("\nimports 5\n"), "{text}");
