@@ -39,6 +39,17 @@ pub(super) const CORE_PACKAGES: [&str; 7] = [
     "sockets",
 ];
 
+/// The packages that are drafts beside them, of which the host has an understanding.
+const DRAFT_PACKAGES: [&str; 7] = [
+    "blobstore",
+    "config",
+    "keyvalue",
+    "logging",
+    "messaging",
+    "nn",
+    "tls",
+];
+
 /// One kind of authority and how the binary stands to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Authority {
@@ -183,22 +194,41 @@ pub(super) fn classify(scan: &Scan, interpreted: bool) -> Vec<Authority> {
         .collect()
 }
 
-/// The imports of which WASI knows nothing, as `name` or `module name`, each once.
+/// The imports that no host of WASI answers, as `name` or `module name`, each once.
 pub(super) fn other_imports(scan: &Scan) -> Vec<String> {
     let others: BTreeSet<String> = scan
         .imports
         .iter()
         .filter_map(|import| match &import.module {
-            Some(module) if P1_MODULES.contains(&module.as_str()) => {
-                let known = P1_FUNCTIONS.binary_search(&import.name.as_str()).is_ok();
+            Some(module) => {
+                let known = P1_MODULES.contains(&module.as_str())
+                    && P1_FUNCTIONS.binary_search(&import.name.as_str()).is_ok();
                 (!known).then(|| format!("{module} {}", import.name))
             }
-            Some(module) => Some(format!("{module} {}", import.name)),
-            None => (!import.name.starts_with("wasi:") && import.ty != "type")
-                .then(|| import.name.clone()),
+            None => {
+                let known = import.ty == "type" || is_answered(without_version(&import.name));
+                (!known).then(|| import.name.clone())
+            }
         })
         .collect();
     others.into_iter().collect()
+}
+
+/// Whether a host answers the interface: those of WASI, but for the ones that a program exports.
+/// Importing one of these means to be composed with another component, as middleware is.
+fn is_answered(interface: &str) -> bool {
+    const EXPORTED: [&str; 3] = [
+        "wasi:http/incoming-handler",
+        "wasi:http/handler",
+        "wasi:cli/run",
+    ];
+    let package = interface
+        .strip_prefix("wasi:")
+        .and_then(|rest| rest.split('/').next());
+    let known = package.is_some_and(|package| {
+        CORE_PACKAGES.contains(&package) || DRAFT_PACKAGES.contains(&package)
+    });
+    known && !EXPORTED.contains(&interface)
 }
 
 /// The interpreter that the producers of a component give away, by name.

@@ -172,6 +172,21 @@ fn a_composition_is_judged_at_its_outer_edge() {
 }
 
 #[test]
+fn imports_that_no_host_answers_are_named() {
+    let found = described(
+        r#"(component
+             (import "wasi:http/handler@0.3.0" (instance (export "handle" (func))))
+             (import "wasi:keyvalue/store@0.2.0-draft" (instance (export "open" (func))))
+             (import "wasi:threads/spawn@0.1.0" (instance (export "spawn" (func))))
+             (import "log" (func (param "text" string))))"#,
+    );
+    assert_eq!(
+        found.other_imports,
+        ["log", "wasi:http/handler@0.3.0", "wasi:threads/spawn@0.1.0"]
+    );
+}
+
+#[test]
 fn async_only_is_told() {
     let check = |import: &str, expected: bool| {
         let found = described(&format!(r#"(component {import})"#));

@@ -163,3 +163,27 @@ impl StoreError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn the_systems_words_become_ours() {
+        let check = |kind: io::ErrorKind, doing, expected: &str| {
+            let error = StoreError::io(doing, Path::new("store/blob"), io::Error::from(kind));
+            assert!(error.to_string().starts_with(expected), "{error}");
+            error.hint().is_some()
+        };
+        let full = "the disk is full: writing store/blob: ";
+        assert!(check(io::ErrorKind::StorageFull, "writing", full));
+        assert!(check(io::ErrorKind::QuotaExceeded, "writing", full));
+        let fixed = "the store cannot be written to: creating store/blob: ";
+        assert!(check(io::ErrorKind::ReadOnlyFilesystem, "creating", fixed));
+        assert!(check(io::ErrorKind::PermissionDenied, "creating", fixed));
+        let other = "reading store/blob: ";
+        assert!(!check(io::ErrorKind::PermissionDenied, "reading", other));
+    }
+}
