@@ -8,9 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use wharf_artifact::Blob;
 use wharf_manifest::Digest;
-
-use super::tree::Blob;
 
 /// What an entry costs beside its bytes, so that empty files are not free.
 const ENTRY_OVERHEAD_BYTES: u64 = 256;

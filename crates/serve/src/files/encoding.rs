@@ -2,8 +2,7 @@
 
 use http::HeaderMap;
 use http::header::{ACCEPT, ACCEPT_ENCODING, HeaderName};
-
-use super::tree::{Blob, Encoding, FileEntry};
+use wharf_artifact::{Blob, Encoding, FileEntry};
 
 /// Chooses what to send: the variant the client weighs highest, of equals the smallest.
 ///
@@ -103,7 +102,6 @@ mod tests {
                 (Encoding::Gzip, blob("gzip", 300)),
                 (Encoding::Brotli, blob("br", 200)),
             ],
-            modified: None,
         }
     }
 

@@ -1,7 +1,7 @@
 //! Static files of an app, answered from content-addressed blobs on disk.
 //!
 //! [`Files`] takes a request's method, path and headers and gives a whole response: which file of
-//! the [`FileTree`] is meant, which precompressed variant, whether the client has it already
+//! the [`FileTree`](wharf_artifact::FileTree) is meant, which precompressed variant, whether the client has it already
 //! (RFC 9110, section 13), which ranges are wanted (section 14), and how long it may be kept.
 //!
 //! Invariants: a path is looked up in a map of names, never joined to a folder of the host, so no
@@ -24,11 +24,11 @@ mod body;
 mod cache;
 mod cache_control;
 mod conditional;
+mod describe;
 mod encoding;
 mod path;
 mod range;
 mod respond;
-mod tree;
 
 #[cfg(test)]
 mod tests;
@@ -36,4 +36,3 @@ mod tests;
 pub use body::FileBody;
 pub use cache::{BlobCache, BlobCacheOptions};
 pub use respond::{FileRequest, Files, FilesError, FilesOptions};
-pub use tree::{Blob, Encoding, FileEntry, FileTree};

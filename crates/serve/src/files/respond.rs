@@ -12,13 +12,13 @@ use http::header::{
     CONTENT_TYPE, ETAG, LAST_MODIFIED, LOCATION, RANGE, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use wharf_artifact::{Blob, FileEntry, FileTree};
 
 use super::body::{FileBody, Piece};
 use super::cache::{BlobCache, Opened};
 use super::conditional::{self, Validators, Verdict};
 use super::range::Wanted;
-use super::tree::{Blob, FileEntry, FileTree};
-use super::{cache_control, encoding, path, path::Target, range};
+use super::{cache_control, describe, encoding, path, path::Target, range};
 
 /// The methods that files answer.
 const ALLOWED: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
@@ -39,6 +39,10 @@ pub struct FilesOptions {
     /// `Cache-Control` of every file that is found. Default: a year and `immutable` for names
     /// that carry a hash of their content, else `public, max-age=0, must-revalidate`.
     pub cache_control: Option<HeaderValue>,
+    /// `Last-Modified` of every file: when this version of the app began to be served. Artifacts
+    /// hold no time, and a time that only grows stays right after a rollback too, where a file's
+    /// own would go back. Default: none, and no `Last-Modified`.
+    pub modified: Option<SystemTime>,
 }
 
 /// The parts of a request that files look at.
@@ -90,10 +94,10 @@ struct Found<'a> {
 impl Files {
     /// Serves `tree`; small files are kept in `cache`.
     #[must_use]
-    pub fn new(tree: FileTree, options: FilesOptions, cache: BlobCache) -> Self {
+    pub fn new(tree: impl Into<Arc<FileTree>>, options: FilesOptions, cache: BlobCache) -> Self {
         let mount_depth = options.mount.trim_end_matches('/').matches('/').count();
         Self {
-            tree: Arc::new(tree),
+            tree: tree.into(),
             options: Arc::new(options),
             mount_depth,
             cache,
@@ -221,13 +225,13 @@ impl Files {
         };
         headers.insert(CACHE_CONTROL, cache_control);
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        let content_type = found.entry.content_type_header();
+        let content_type = describe::content_type(&found.entry.content_type);
         let mut wanted = Wanted::Whole;
         if is_page {
-            let etag = blob.etag();
+            let etag = describe::etag(blob);
             let now = SystemTime::now();
-            let modified = found
-                .entry
+            let modified = self
+                .options
                 .modified
                 .map(|time| whole_seconds(time.min(now)));
             let modified_is_unique = found.entry.variants.is_empty();
@@ -275,7 +279,7 @@ impl Files {
             return Ok(answer(StatusCode::RANGE_NOT_SATISFIABLE, headers));
         }
         if let Some(coding) = coding {
-            headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding.as_str()));
         }
         let (status, content_type, pieces) = match wanted {
             Wanted::Parts(parts) => match parts.as_slice() {

@@ -4,11 +4,12 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use http::header::HeaderName;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body_util::BodyExt;
+use wharf_artifact::{Blob, Encoding, FileEntry};
 use wharf_manifest::Digest;
 
 use super::*;
@@ -45,7 +46,9 @@ fn large() -> Vec<u8> {
 }
 
 impl Site {
-    fn new(options: FilesOptions) -> Self {
+    fn new(mut options: FilesOptions) -> Self {
+        let modified = httpdate::parse_http_date(MODIFIED).unwrap();
+        options.modified = Some(modified + Duration::from_millis(700));
         let folder = tempfile::tempdir().unwrap();
         let mut tree = BTreeMap::new();
         let mut add =
@@ -57,9 +60,6 @@ impl Site {
                         .iter()
                         .map(|(encoding, bytes)| (*encoding, blob(folder.path(), bytes)))
                         .collect(),
-                    modified: Some(
-                        httpdate::parse_http_date(MODIFIED).unwrap() + Duration::from_millis(700),
-                    ),
                 };
                 tree.insert(path.to_owned(), entry);
             };
@@ -77,7 +77,7 @@ impl Site {
             &[(Encoding::Gzip, b"GZIPPED"), (Encoding::Brotli, b"BR")],
         );
         add("photo.bin", "application/octet-stream", &large(), &[]);
-        let files = Files::new(tree.into_iter().collect(), options, BlobCache::default());
+        let files = Files::new(tree, options, BlobCache::default());
         Self { files, folder }
     }
 
@@ -565,13 +565,12 @@ async fn an_app_has_its_own_page_for_what_is_missing() {
         identity: blob(folder.path(), b"<h1>lost</h1>"),
         content_type: "text/html".into(),
         variants: vec![(Encoding::Gzip, blob(folder.path(), b"LOST"))],
-        modified: Some(SystemTime::UNIX_EPOCH),
     };
     let options = FilesOptions {
         cache_control: Some(HeaderValue::from_static("max-age=60")),
         ..Default::default()
     };
-    let tree = [("/404.html".to_owned(), entry)].into_iter().collect();
+    let tree = BTreeMap::from([("404.html".to_owned(), entry)]);
     let site = Site {
         files: Files::new(tree, options, BlobCache::default()),
         folder,
