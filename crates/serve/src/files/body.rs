@@ -149,7 +149,15 @@ async fn read(cache: BlobCache, mut file: File, range: Range<u64>) -> io::Result
         let mut chunk =
             vec![0; usize::try_from(range.end - range.start).map_err(io::Error::other)?];
         file.seek(SeekFrom::Start(range.start))?;
-        file.read_exact(&mut chunk)?;
+        file.read_exact(&mut chunk)
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::UnexpectedEof => {
+                    let message =
+                        format!("the file ends before byte {}: it was cut short", range.end);
+                    io::Error::new(error.kind(), message)
+                }
+                _ => error,
+            })?;
         drop(permit);
         Ok((file, Bytes::from(chunk)))
     });
@@ -277,6 +285,7 @@ mod tests {
             }
         };
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+        assert!(error.to_string().contains("cut short"), "{error}");
         assert!(body.frame().await.is_none());
     }
 }

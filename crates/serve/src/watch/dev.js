@@ -54,7 +54,7 @@
       Object.assign(panel.style, { inset: "0" });
       const card = element("div", "", {
         boxSizing: "border-box", position: "absolute", inset: "0", overflow: "auto", padding: "32px",
-        background: "#16161af2", color: "#eee", borderTop: "4px solid #e5484d",
+        background: "#16161a", color: "#eee", borderTop: "4px solid #e5484d",
       });
       card.setAttribute("role", "alertdialog");
       card.setAttribute("aria-label", title);
