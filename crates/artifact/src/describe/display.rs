@@ -27,7 +27,7 @@ impl Description {
     }
 
     /// What it may ask for in one line, such as `outgoing HTTP; no files; no sockets`. What only
-    /// the runtime asks for is left out, but for `no files`, where it says `no files of its own`.
+    /// the runtime is seen to ask for counts as not asked.
     #[must_use]
     pub fn authority_summary(&self) -> String {
         let mut words: Vec<String> = Vec::new();
