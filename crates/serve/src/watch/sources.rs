@@ -17,6 +17,8 @@ use super::snapshot::Snapshot;
 
 /// Events that may wait for the thread; of more, only that there were some is kept.
 const EVENTS_MAX: usize = 4096;
+/// How often folders are read anew while new ones appear.
+const REREADS_MAX: usize = 16;
 
 /// How sources are watched.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -308,9 +310,15 @@ impl WatchThread {
         }
     }
 
+    /// Reads the folders and watches the new ones, again until none is new: a folder that is made
+    /// in a new one after that was read, and before it is watched, would never be told.
     fn reread(&mut self) {
-        self.sources = Sources::read(&self.roots);
-        self.watch_folders();
+        for _ in 0..REREADS_MAX {
+            self.sources = Sources::read(&self.roots);
+            if !self.watch_folders() {
+                return;
+            }
+        }
     }
 
     /// Begins with what the system offers, else to poll.
@@ -325,16 +333,18 @@ impl WatchThread {
                 watched: BTreeSet::new(),
             };
             self.shared.is_polling.store(false, Ordering::Relaxed);
-            self.watch_folders();
+            self.reread();
         }
     }
 
     /// Watches each folder with sources by itself, so that what is ignored costs nothing, and the
     /// folder above each root, where it is told that the root is made anew.
-    fn watch_folders(&mut self) {
+    /// Says whether any was not watched before.
+    fn watch_folders(&mut self) -> bool {
         let Way::Told { watcher, watched } = &mut self.way else {
-            return;
+            return false;
         };
+        let mut is_any_new = false;
         let above = self
             .roots
             .iter()
@@ -354,16 +364,18 @@ impl WatchThread {
             match watcher.watch(&folder, RecursiveMode::NonRecursive) {
                 Ok(()) => {
                     watched.insert(folder);
+                    is_any_new = true;
                 }
                 Err(error) if is_exhausted(&error) => {
                     self.way = Way::polling(&self.sources, &self.options);
                     self.shared.is_polling.store(true, Ordering::Relaxed);
-                    return;
+                    return false;
                 }
                 // It went away meanwhile, or may not be read: there is nothing to see in it.
                 Err(_) => {}
             }
         }
+        is_any_new
     }
 
     fn handler(&self) -> impl FnMut(notify::Result<notify::Event>) + Send + 'static {
