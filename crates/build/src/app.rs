@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
-use wharf_manifest::{App, ComponentName, Digest, HttpTarget, parse_app};
+use wharf_manifest::{App, AppPath, ComponentName, Digest, HttpTarget, parse_app};
 
 use crate::component::{Built, Plan, described};
 use crate::error::{BuildError, read_limited};
-use crate::fingerprint::{ComponentRecord, Inputs, Record, count_files, key_of};
+use crate::fingerprint::{ComponentRecord, Inputs, Record, key_of};
 use crate::lock::BuildLock;
 use crate::optimize::GET_WASM_OPT;
-use crate::pack;
+use crate::pack::{self, Packed};
 use crate::progress::{Progress, Step, during};
-use crate::report::{BuildReport, FilesReport, Optimization};
+use crate::report::{BuildReport, ComponentReport, Optimization};
 use crate::rust::Prefer;
 use crate::session::{BuildOptions, STATE_FOLDER, Session};
 
@@ -71,7 +71,7 @@ pub fn build_app(
     let built = build_components(&plans, last.as_ref())?;
     let folders = static_folders(options, &app)?;
     let started = SystemTime::now();
-    let artifact = pack_app(&session, &app, &built)?;
+    let packed = pack_app(&session, &app, &built, folders.clone())?;
     let inputs = Inputs {
         trees: folders.iter().map(|(_, path)| path.clone()).collect(),
         ..Inputs::default()
@@ -85,18 +85,14 @@ pub fn build_app(
         .values()
         .map(|record| record.report.clone())
         .collect();
-    let files = folders.into_iter().map(|(dir, path)| {
-        let (count, size) = count_files(&path);
-        FilesReport { dir, count, size }
-    });
     let report = BuildReport {
         app: app.name.to_string(),
         version: app.version.to_string(),
-        artifact,
+        artifact: packed.digest,
         up_to_date: false,
-        notes: notes(&components),
+        notes: notes(&components, packed.warnings),
         components,
-        files: files.collect(),
+        files: packed.files,
         elapsed_ms: milliseconds(clock),
         watch: Vec::new(),
     };
@@ -228,8 +224,11 @@ fn build_components(
     Ok(built)
 }
 
-fn static_folders(options: &BuildOptions, app: &App) -> Result<Vec<(String, PathBuf)>, BuildError> {
-    let mut folders: Vec<(String, PathBuf)> = Vec::new();
+fn static_folders(
+    options: &BuildOptions,
+    app: &App,
+) -> Result<Vec<(AppPath, PathBuf)>, BuildError> {
+    let mut folders: Vec<(AppPath, PathBuf)> = Vec::new();
     for trigger in &app.triggers.http {
         let HttpTarget::Files(files) = &trigger.target else {
             continue;
@@ -241,9 +240,8 @@ fn static_folders(options: &BuildOptions, app: &App) -> Result<Vec<(String, Path
                 path,
             });
         }
-        let dir = files.dir.as_str().to_string();
-        if folders.iter().all(|(known, _)| *known != dir) {
-            folders.push((dir, path));
+        if folders.iter().all(|(known, _)| *known != files.dir) {
+            folders.push((files.dir.clone(), path));
         }
     }
     Ok(folders)
@@ -253,7 +251,8 @@ fn pack_app(
     session: &Session<'_>,
     app: &App,
     built: &BTreeMap<ComponentName, Built>,
-) -> Result<Digest, BuildError> {
+    folders: Vec<(AppPath, PathBuf)>,
+) -> Result<Packed, BuildError> {
     if session.options.cancel.is_fired() {
         return Err(BuildError::Cancelled);
     }
@@ -265,12 +264,7 @@ fn pack_app(
     crate::trigger::check(app, &descriptions)?;
     during(session.progress, &Step::Pack, || {
         let bytes = (built.iter()).map(|(name, built)| (name.clone(), built.bytes.clone()));
-        pack::pack(
-            &session.options.store,
-            app,
-            bytes.collect(),
-            &session.options.app_dir,
-        )
+        pack::pack(&session.options.store, app, bytes.collect(), folders)
     })
 }
 
@@ -287,16 +281,14 @@ fn remove_old_outputs(last: Option<&Record>, built: &BTreeMap<ComponentName, Bui
     }
 }
 
-fn notes(components: &[crate::ComponentReport]) -> Vec<String> {
-    let mut notes = Vec::new();
+fn notes(components: &[ComponentReport], mut notes: Vec<String>) -> Vec<String> {
     for component in components {
         if let Optimization::Failed { reason } = &component.optimization {
             notes.push(format!("{} is not optimised: {reason}", component.name));
         }
     }
-    let not_found = |component: &crate::ComponentReport| {
-        matches!(component.optimization, Optimization::NotFound)
-    };
+    let not_found =
+        |component: &ComponentReport| matches!(component.optimization, Optimization::NotFound);
     if components.iter().any(not_found) {
         notes.push(GET_WASM_OPT.to_string());
     }

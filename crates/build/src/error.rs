@@ -207,8 +207,8 @@ pub enum BuildError {
     },
 
     /// The store failed, or refused what was built.
-    #[error("cannot pack the app: {0}")]
-    Artifact(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error(transparent)]
+    Artifact(wharf_artifact::ArtifactError),
 }
 
 /// One use of the standard library that a `pure` component cannot have.
@@ -289,6 +289,7 @@ impl BuildError {
             Self::FilesMissing { .. } => {
                 "make the folder, or set `files` of the route to the one that is meant".into()
             }
+            Self::Artifact(error) => return error.hint().map(str::to_string),
             Self::BadName { .. } => "give a name of lower-case words joined by `-`".into(),
             Self::TooLarge { .. } => "is this the right file? strip its debug information".into(),
             _ => return None,

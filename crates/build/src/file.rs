@@ -81,20 +81,19 @@ pub fn build_file(
         elapsed_ms: elapsed_ms(),
         reused: false,
     };
-    let folder = file.parent().unwrap_or(Path::new("/"));
-    let artifact = during(progress, &Step::Pack, || {
+    let packed = during(progress, &Step::Pack, || {
         let names = app.components.keys().cloned();
         let components: BTreeMap<_, _> = names.zip([bytes]).collect();
-        crate::pack::pack(&options.store, &app, components, folder)
+        crate::pack::pack(&options.store, &app, components, Vec::new())
     })?;
     Ok(BuildReport {
         app: app.name.to_string(),
         version: app.version.to_string(),
-        artifact,
+        artifact: packed.digest,
         up_to_date: false,
         components: vec![component],
         files: Vec::new(),
-        notes: Vec::new(),
+        notes: packed.warnings,
         elapsed_ms: elapsed_ms(),
         watch: vec![file],
     })

@@ -189,17 +189,6 @@ pub(crate) fn key_of<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Digest {
     Digest::of(&bytes)
 }
 
-/// The number and size of the files below `root`, as packing sees them.
-pub(crate) fn count_files(root: &Path) -> (u64, u64) {
-    let mut count = 0;
-    let mut bytes = 0;
-    walk(root, &mut |_, meta| {
-        count += 1;
-        bytes += meta.len();
-    });
-    (count, bytes)
-}
-
 struct TreeStamp {
     digest: Digest,
     newest: u64,

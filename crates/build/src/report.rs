@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use wharf_manifest::Digest;
@@ -152,10 +152,16 @@ impl fmt::Display for ComponentReport {
             Optimization::Off | Optimization::Ready => {}
         }
         if let Some(file) = &self.file {
-            write!(f, "\n  {}", file.display())?;
+            write!(f, "\n  {}", shown(file))?;
         }
         write!(f, "\n  asks for: {}", self.asks)
     }
+}
+
+/// A component's copy as seen from the app's folder, such as `.wharf/api.wasm`.
+fn shown(file: &Path) -> String {
+    let inside = (file.ancestors().nth(2)).and_then(|app| file.strip_prefix(app).ok());
+    inside.unwrap_or(file).display().to_string()
 }
 
 /// Bytes as people read them.
@@ -234,7 +240,7 @@ mod tests {
         assert_eq!(
             report().to_string(),
             "api: component, answers HTTP (wasi:http 0.3), 48.5 kB (20.1 kB gzip), wasm-opt saved 15.0 kB (25 %)\n  \
-             /app/.wharf/api.wasm\n  \
+             .wharf/api.wasm\n  \
              asks for: no outgoing HTTP; no files; no sockets\n\
              public: 1 file, 3.2 MB\n\
              guestbook 0.1.0 built in 1.23 s"

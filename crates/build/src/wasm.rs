@@ -7,9 +7,6 @@ use wasmparser::{
 /// The module name that WASI 0.1 imports come from.
 pub(crate) const WASI_0_1: &str = "wasi_snapshot_preview1";
 
-/// The name that WASI 0.1 had before it was fixed; a few old programs use it.
-const WASI_0_1_DRAFT: &str = "wasi_unstable";
-
 /// The custom sections that hold a component's type until it is encoded.
 const COMPONENT_TYPE: &str = "component-type";
 
@@ -29,17 +26,8 @@ pub(crate) struct Module {
     pub(crate) has_component_type: bool,
     /// It imports WASI 0.1.
     pub(crate) imports_wasi_0_1: bool,
-    /// It imports the unfinished WASI 0.1 of old.
-    pub(crate) imports_wasi_0_1_draft: bool,
     /// It exports `_start`: it is a command.
     pub(crate) exports_start: bool,
-}
-
-impl Module {
-    /// Whether it is a WASI 0.1 command, which runs as it is.
-    pub(crate) fn is_command(&self) -> bool {
-        self.exports_start && !self.has_component_type
-    }
 }
 
 /// Validates `bytes` as a whole and says what they are.
@@ -72,10 +60,8 @@ pub(crate) fn outline(bytes: &[u8]) -> Result<Binary, BinaryReaderError> {
             }
             Payload::ImportSection(section) if depth == 1 => {
                 for import in section.into_imports() {
-                    match import?.module {
-                        WASI_0_1 => module.imports_wasi_0_1 = true,
-                        WASI_0_1_DRAFT => module.imports_wasi_0_1_draft = true,
-                        _ => {}
+                    if import?.module == WASI_0_1 {
+                        module.imports_wasi_0_1 = true;
                     }
                 }
             }
@@ -144,11 +130,11 @@ mod tests {
                 (import "wasi_snapshot_preview1" "proc_exit" (func (param i32)))
                 (func (export "_start")))"#,
         );
-        assert!(command.imports_wasi_0_1 && command.is_command());
+        assert!(command.imports_wasi_0_1 && command.exports_start);
         assert_eq!(module("(module)"), Module::default());
         let typed =
             module(r#"(module (func (export "_start")) (@custom "component-type:hello" "x"))"#);
-        assert!(typed.has_component_type && !typed.is_command());
+        assert!(typed.has_component_type && typed.exports_start);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use wharf_sdk::http::{Method, StatusCode};
+use wharf_sdk::http::{HeaderValue, Method, StatusCode};
 use wharf_sdk::{IntoResponse, Request, Response, Result};
 
 /// The longest text that is taken, in bytes.
@@ -51,9 +51,10 @@ async fn handle(request: Request) -> Result<Response> {
 }
 
 fn json(value: &impl Serialize) -> Result<Response> {
-    Ok(Response::builder()
-        .header("content-type", "application/json")
-        .body(serde_json::to_vec(value)?.into())?)
+    let mut response = serde_json::to_vec(value)?.into_response();
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert("content-type", json);
+    Ok(response)
 }
 
 fn answer(text: &str) -> Answer {

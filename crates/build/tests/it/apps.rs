@@ -1,0 +1,172 @@
+//! Rust sources, built by cargo.
+
+use std::time::Instant;
+
+use wharf_artifact::{HttpVersion, Kind};
+use wharf_build::{BuildError, Optimization, Step};
+
+use crate::world::World;
+
+const COMMAND: &str = "[trigger.command]\ncomponent = \"main\"\n";
+const ROUTE: &str = "[[trigger.http]]\nroute = \"/...\"\ncomponent = \"main\"\n";
+
+fn crate_with(world: &World, rest: &str) {
+    world.put(
+        "Cargo.toml",
+        &format!("[package]\nname = \"tried\"\nversion = \"0.1.0\"\nedition = \"2024\"\n{rest}"),
+    );
+}
+
+#[test]
+fn a_binary_becomes_a_command_and_is_not_built_twice() {
+    let world = World::new();
+    crate_with(&world, "");
+    world.put("src/main.rs", "fn main() { println!(\"hello\"); }");
+    world.manifest(".", COMMAND);
+    let report = world.build();
+    let description = world.described(&report);
+    assert_eq!(description.kind, Kind::Component);
+    assert!(description.command);
+    assert!(report.components[0].size < 150_000, "{report}");
+
+    let start = Instant::now();
+    let again = world.build();
+    assert!(again.up_to_date, "nothing changed: {again}");
+    assert!(
+        start.elapsed().as_millis() < 1000,
+        "no compiler was started"
+    );
+    assert_eq!(again.artifact, report.artifact);
+    assert!(again.watch.iter().any(|path| path.ends_with("src/main.rs")));
+    let steps = world.events.steps.lock().unwrap().len();
+    drop(world.build());
+    assert_eq!(
+        world.events.steps.lock().unwrap().len(),
+        steps,
+        "no step ran"
+    );
+
+    // A comment changes the source but not the module: nothing is optimised
+    // or encoded again.
+    world.put("src/main.rs", "fn main() { println!(\"hello\"); } // done");
+    let commented = world.build();
+    assert!(!commented.up_to_date && commented.components[0].reused);
+    assert_eq!(commented.artifact, report.artifact);
+    world.put("src/main.rs", "fn main() { println!(\"good day\"); }");
+    assert_ne!(world.build().artifact, report.artifact);
+}
+
+#[test]
+fn compile_errors_come_as_text_and_in_colour() {
+    let mut world = World::new();
+    world.options.color = true;
+    crate_with(&world, "");
+    world.put("src/main.rs", "fn main() { let x: u32 = \"no\"; }");
+    world.manifest(".", COMMAND);
+    let error = world.fail();
+    let output = error.output().unwrap();
+    assert!(
+        output.contains("error[E0308]: mismatched types"),
+        "{output}"
+    );
+    assert!(output.contains("src/main.rs:1:") && !output.contains('\u{1b}'));
+    let lines = world.events.lines.lock().unwrap().join("\n");
+    assert!(lines.contains("\u{1b}["), "the terminal gets colours");
+}
+
+#[test]
+fn a_handler_is_built_for_both_versions_of_wasi() {
+    let world = World::new();
+    crate_with(
+        &world,
+        "[dependencies]\nwharf-sdk = \"0.1\"\n[features]\nold = [\"wharf-sdk/p2\"]\n",
+    );
+    world.put(
+        "src/lib.rs",
+        "#[wharf_sdk::http]\nasync fn handle() -> &'static str { \"hello\" }",
+    );
+    let mut sizes = Vec::new();
+    for (options, version) in [
+        ("pure = true\n", HttpVersion::P3),
+        ("pure = true\nfeatures = [\"old\"]\n", HttpVersion::P2),
+        ("", HttpVersion::P3),
+    ] {
+        world.manifest(".", &format!("{options}{ROUTE}"));
+        let report = world.build();
+        let description = world.described(&report);
+        assert_eq!(description.http, Some(version), "{options}");
+        sizes.push(report.components[0].size);
+    }
+    assert!(sizes[0] < 150_000 && sizes[1] < 100_000, "{sizes:?}");
+    let error = {
+        world.manifest(".", "");
+        world.put("wharf.toml", &format!("manifest = 1\nname = \"a\"\nversion = \"0.1.0\"\n[component.main]\nsource = \".\"\n{COMMAND}"));
+        world.fail()
+    };
+    assert!(
+        error.to_string().contains("to export wasi:cli/run"),
+        "{error}"
+    );
+    assert!(error.hint().unwrap().contains("[[trigger.http]]"));
+}
+
+#[test]
+fn a_cancelled_build_ends_and_leaves_no_record() {
+    let mut world = World::new();
+    crate_with(&world, "");
+    world.put("src/main.rs", "fn main() {}");
+    world.put(
+        "build.rs",
+        "fn main() { std::thread::sleep(std::time::Duration::from_secs(60)); }",
+    );
+    world.manifest(".", COMMAND);
+    world.events.cancel_on_compile = Some(world.options.cancel.clone());
+    assert!(matches!(world.fail(), BuildError::Cancelled));
+    assert!(!world.app().join(".wharf/build.json").exists());
+}
+
+#[test]
+fn mistakes_in_the_crate_are_named() {
+    let world = World::new();
+    crate_with(&world, "");
+    world.manifest(".", COMMAND);
+    let error = world.fail();
+    assert!(matches!(error, BuildError::CrateUnreadable { .. }));
+    assert!(
+        error.to_string().contains("no targets specified"),
+        "{error}"
+    );
+    world.put("src/bin/one.rs", "fn main() {}");
+    world.put("src/bin/two.rs", "fn main() {}");
+    let error = world.fail();
+    assert_eq!(
+        error.to_string(),
+        "component `main` could be any of `one`, `two`"
+    );
+    assert!(error.hint().unwrap().contains("default-run"));
+    world.put("Cargo.toml", "[package\n");
+    assert!(matches!(world.fail(), BuildError::CrateUnreadable { .. }));
+}
+
+#[test]
+fn without_wasm_opt_the_report_says_how_to_get_it() {
+    let world = World::new();
+    crate_with(&world, "[lib]\ncrate-type = [\"cdylib\"]\n");
+    world.put("src/lib.rs", "");
+    world.manifest(".", "pure = true\n");
+    // An empty library has no component type, and the encoder says so.
+    match world.try_build() {
+        Ok(report) => match &report.components[0].optimization {
+            Optimization::NotFound => assert!(report.to_string().contains("note: for smaller")),
+            Optimization::Done { before, after } => assert!(after <= before),
+            other => panic!("{other:?}"),
+        },
+        Err(error) => assert!(matches!(error, BuildError::Encode { .. }), "{error}"),
+    }
+    let steps = world.events.steps.lock().unwrap();
+    assert!(
+        steps
+            .iter()
+            .any(|step| matches!(step, Step::Compile { .. }))
+    );
+}
