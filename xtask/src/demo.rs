@@ -62,7 +62,7 @@ pub(crate) fn command(workspace: &Workspace, arguments: Vec<OsString>) -> Result
             .current_dir(workspace.root().join(EXAMPLE)),
     )?;
 
-    eprint!("{}", what_to_try(address));
+    eprint!("{}", what_to_try(address, &wharf));
     if options.open && on_a_desktop() {
         start_opener(address);
     }
@@ -100,7 +100,8 @@ fn choose_address(asked: Option<SocketAddr>) -> Result<SocketAddr> {
     listener.local_addr().context("cannot read the address")
 }
 
-fn what_to_try(address: SocketAddr) -> String {
+fn what_to_try(address: SocketAddr, wharf: &Path) -> String {
+    let wharf = wharf.display();
     format!(
         "\n\
          darkroom is about to listen on http://{address}\n\
@@ -108,11 +109,10 @@ fn what_to_try(address: SocketAddr) -> String {
          In a browser: open http://{address} and drop a PNG or JPEG on the page.\n\
          From another terminal:\n\
          \n  \
-           curl -i http://{address}/\n  \
-           curl --http2-prior-knowledge -o out.png --data-binary @photo.jpg \
-         'http://{address}/api/grayscale'\n\
+           curl http://{address}/api/operations\n  \
+           curl -o gray.png --data-binary @photo.jpg 'http://{address}/api/filter?op=grayscale'\n\
          \n\
-         Look inside:  target/release/wharf inspect {EXAMPLE}\n\
+         Look inside:  {wharf} inspect {EXAMPLE}\n\
          Ctrl-C ends it.\n\n"
     )
 }
@@ -230,6 +230,8 @@ mod tests {
     fn port_zero_becomes_a_real_port_that_the_text_names() {
         let address = choose_address(Some("127.0.0.1:0".parse().unwrap())).unwrap();
         assert_ne!(address.port(), 0);
-        assert!(what_to_try(address).contains(&format!("http://{address}/")));
+        assert!(
+            what_to_try(address, Path::new("wharf")).contains(&format!("http://{address}/api/"))
+        );
     }
 }

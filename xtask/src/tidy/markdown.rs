@@ -20,10 +20,14 @@ pub(crate) struct Page {
     pub(crate) code_words: Vec<Reference>,
 }
 
+/// Languages of fences that show what a user's file may say: paths in them are the user's.
+const USERS_FILES: &[&str] = &["toml", "json", "yaml"];
+
 pub(crate) fn parse(text: &str) -> Page {
     let mut page = Page::default();
     let mut seen = BTreeMap::new();
     let mut fence: Option<&str> = None;
+    let mut shows_users_files = false;
     for (index, line) in text.lines().enumerate() {
         let number = index + 1;
         let trimmed = line.trim_start();
@@ -32,8 +36,13 @@ pub(crate) fn parse(text: &str) -> Page {
             (Some(open), Some(mark)) if mark.starts_with(open) && trimmed.len() == mark.len() => {
                 fence = None
             }
+            (Some(_), _) if shows_users_files => {}
             (Some(_), _) => add_words(&mut page, number, line),
-            (None, Some(mark)) => fence = Some(mark),
+            (None, Some(mark)) => {
+                let language = trimmed[mark.len()..].trim();
+                shows_users_files = USERS_FILES.contains(&language);
+                fence = Some(mark);
+            }
             (None, None) => {
                 let (prose, code) = split_code_spans(line);
                 for span in code {
@@ -205,6 +214,13 @@ mod tests {
             .map(|word| (word.line, word.target.as_str()))
             .collect();
         assert_eq!(words, [(3, "crates/a/x.rs"), (5, "docs/y.md")]);
+    }
+
+    #[test]
+    fn paths_in_a_users_manifest_are_the_users() {
+        let page = parse("```toml\nsource = \"crates/x\"\n```\n```sh\nls crates/y\n```\n");
+        assert_eq!(page.code_words.len(), 1);
+        assert_eq!(page.code_words[0].line, 5);
     }
 
     #[test]
