@@ -47,6 +47,9 @@ pub struct Body {
     kind: Kind,
     /// Trailers met while chunks were read, kept for [`Body::trailers`].
     trailers: Option<HeaderMap>,
+    /// The content type of a response whose headers name none. It lies here
+    /// because inserting into a `HeaderMap` costs a small component 4 KB.
+    pub(crate) content_type: Option<&'static str>,
 }
 
 /// Behind the pointer, so that a guest links only the kinds that it makes.
@@ -118,6 +121,7 @@ impl Body {
         Body {
             kind,
             trailers: None,
+            content_type: None,
         }
     }
 

@@ -5,7 +5,6 @@
 //! decides how to wait when the queue is empty.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,7 +14,7 @@ use crate::wasi::Parked;
 
 /// One call of the handler.
 pub(crate) struct Task {
-    ready: RefCell<VecDeque<Arc<Job>>>,
+    ready: RefCell<Vec<Arc<Job>>>,
     jobs: RefCell<Vec<Arc<Job>>>,
     /// How to get the host to run this task again.
     pub(crate) parked: Parked,
@@ -80,16 +79,20 @@ impl Task {
             queued: Cell::new(true),
         });
         jobs.push(job.clone());
-        self.ready.borrow_mut().push_back(job);
+        self.ready.borrow_mut().push(job);
     }
 
     /// Polls until no job is ready; says whether all are done.
     pub(crate) fn run(self: &Arc<Self>) -> bool {
         let outer = CURRENT.replace(Some(self.clone()));
         loop {
-            let job = self.ready.borrow_mut().pop_front();
-            let Some(job) = job else { break };
-            job.poll();
+            let ready = self.ready.take();
+            if ready.is_empty() {
+                break;
+            }
+            for job in ready {
+                job.poll();
+            }
         }
         CURRENT.set(outer);
         self.jobs.borrow().is_empty()
@@ -109,9 +112,10 @@ impl Task {
 
     fn remove(&self, slot: usize) {
         let mut jobs = self.jobs.borrow_mut();
-        jobs.swap_remove(slot);
-        if let Some(moved) = jobs.get(slot) {
-            moved.slot.set(slot);
+        let last = jobs.pop();
+        if let (Some(place), Some(last)) = (jobs.get_mut(slot), last) {
+            last.slot.set(slot);
+            *place = last;
         }
     }
 }
@@ -137,7 +141,7 @@ impl Wake for Job {
             return;
         }
         let task = self.task.clone();
-        task.ready.borrow_mut().push_back(self);
+        task.ready.borrow_mut().push(self);
         let runs_now = CURRENT.with_borrow(|now| now.as_ref().is_some_and(|now| Arc::ptr_eq(now, &task)));
         if !runs_now {
             task.parked.unpark();

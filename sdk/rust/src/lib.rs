@@ -7,6 +7,8 @@
 //! small, and why only what a guest uses is imported. It holds no router, no
 //! JSON and no client beyond [`send`]; the crates for these work on its types.
 
+#[cfg(all(feature = "small", target_family = "wasm"))]
+mod allocator;
 mod body;
 mod channel;
 pub mod collections;

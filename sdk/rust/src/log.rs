@@ -67,7 +67,7 @@ pub(crate) fn failure(error: &crate::Error) {
 
 /// Makes panics tell their reason where `std` cannot write to standard error.
 pub(crate) fn hook_panics() {
-    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    #[cfg(all(target_family = "wasm", target_os = "unknown", not(feature = "small")))]
     {
         use std::sync::atomic::{AtomicBool, Ordering};
         static HOOKED: AtomicBool = AtomicBool::new(false);
@@ -76,8 +76,10 @@ pub(crate) fn hook_panics() {
                 let reason = panic.payload_as_str().unwrap_or("unknown reason");
                 match panic.location() {
                     Some(place) => {
-                        let number = place.line().to_string();
-                        let parts = ["panicked at ", place.file(), ":", &number, ": ", reason];
+                        let mut digits = [0; 20];
+                        let number = crate::wasi::decimal(place.line().into(), &mut digits);
+                        let number = std::str::from_utf8(number).unwrap_or_default();
+                        let parts = ["panicked at ", place.file(), ":", number, ": ", reason];
                         line(Level::Error, &parts);
                     }
                     None => line(Level::Error, &["panicked: ", reason]),

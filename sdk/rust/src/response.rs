@@ -46,7 +46,13 @@ impl<T: IntoResponse, E: Into<Error>> IntoResponse for Result<T, E> {
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         match self.status() {
-            Some(status) => (status, self.to_string()).into_response(),
+            Some(status) => {
+                let mut body = Body::from(self.to_string());
+                body.content_type = Some(TEXT);
+                let mut response = Response::new(body);
+                *response.status_mut() = status;
+                response
+            }
             None => {
                 crate::log::failure(&self);
                 StatusCode::INTERNAL_SERVER_ERROR.into_response()

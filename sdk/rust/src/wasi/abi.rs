@@ -33,10 +33,12 @@ macro_rules! component_type {
     ($(#[$attribute:meta])* $link:ident, $section:literal, $bytes:expr) => {
         $(#[$attribute])*
         #[inline(never)]
+        #[allow(missing_docs, unreachable_pub)]
         pub fn $link() {
             const BYTES: &[u8] = $bytes;
             #[cfg(target_family = "wasm")]
             #[unsafe(link_section = concat!("component-type:wharf-sdk:", $section))]
+            #[allow(dead_code)]
             static SECTION: [u8; BYTES.len()] = *BYTES.first_chunk().expect("of its own length");
             #[cfg(not(target_family = "wasm"))]
             let _ = BYTES;

@@ -2,7 +2,7 @@
 //! WASI's, which are the same in both versions.
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::uri::Scheme;
 use http::{HeaderMap, Method, StatusCode, Uri, request};
 
@@ -56,9 +56,24 @@ pub(crate) fn read_fields(handle: u32) -> HeaderMap {
     map
 }
 
-/// Makes WASI fields; `length` adds a content length where there is none.
-pub(crate) fn make_fields(map: &HeaderMap, length: Option<u64>) -> Result<u32> {
-    let mut entries: Vec<[u32; 4]> = Vec::with_capacity(map.len() + 1);
+/// Makes the WASI fields of a message, adding what its body says of itself.
+pub(crate) fn make_headers(map: &HeaderMap, body: &Body) -> Result<u32> {
+    // Nothing is left to the host, which knows when to announce it.
+    let length = body.length().filter(|length| *length != 0);
+    make_fields(map, length, body.content_type)
+}
+
+/// Makes WASI fields of trailers.
+pub(crate) fn make_trailers(map: &HeaderMap) -> Result<u32> {
+    make_fields(map, None, None)
+}
+
+fn make_fields(
+    map: &HeaderMap,
+    length: Option<u64>,
+    content_type: Option<&'static str>,
+) -> Result<u32> {
+    let mut entries: Vec<[u32; 4]> = Vec::with_capacity(map.len() + 2);
     let mut digits = [0; 20];
     let mut push = |name: &str, value: &[u8]| {
         entries.push([
@@ -69,8 +84,10 @@ pub(crate) fn make_fields(map: &HeaderMap, length: Option<u64>) -> Result<u32> {
         ]);
     };
     let mut has_length = false;
+    let mut has_type = false;
     for (name, value) in map {
         has_length |= *name == CONTENT_LENGTH;
+        has_type |= *name == CONTENT_TYPE;
         if !HOP_BY_HOP.contains(&name.as_str()) {
             push(name.as_str(), value.as_bytes());
         }
@@ -79,6 +96,11 @@ pub(crate) fn make_fields(map: &HeaderMap, length: Option<u64>) -> Result<u32> {
         && !has_length
     {
         push("content-length", decimal(length, &mut digits));
+    }
+    if let Some(content_type) = content_type
+        && !has_type
+    {
+        push("content-type", content_type.as_bytes());
     }
     let mut area = Area::<4>::new();
     // SAFETY: the entries and what they point at live until after the call.
@@ -90,7 +112,7 @@ pub(crate) fn make_fields(map: &HeaderMap, length: Option<u64>) -> Result<u32> {
 }
 
 /// A number's digits, without the formatting machinery.
-fn decimal(mut number: u64, digits: &mut [u8; 20]) -> &[u8] {
+pub(crate) fn decimal(mut number: u64, digits: &mut [u8; 20]) -> &[u8] {
     let mut start = digits.len();
     loop {
         start -= 1;

@@ -11,6 +11,8 @@ mod version;
 #[path = "p3/mod.rs"]
 mod version;
 
+#[cfg(all(target_family = "wasm", target_os = "unknown", not(feature = "small")))]
+pub(crate) use fields::decimal;
 pub(crate) use version::{
     Parked, exports, monotonic_now_ns, random_bytes, random_u64, send, sleep, system_now,
     write_stderr,

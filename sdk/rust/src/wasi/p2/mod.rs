@@ -14,7 +14,7 @@ use self::pollable::Pollable;
 pub(crate) use self::transfer::Incoming;
 use self::transfer::{Message, pump};
 use super::abi::Area;
-use super::fields::{make_fields, read_fields, read_request, take_error, write_request};
+use super::fields::{make_headers, read_fields, read_request, take_error, write_request};
 use crate::executor::{Task, spawn};
 use crate::{Error, Request, Response, Result};
 
@@ -23,6 +23,7 @@ use crate::{Error, Request, Response, Result};
 static IMPORTS: fn() = component_type::link_imports;
 
 /// What the exports of a component call.
+#[allow(unreachable_pub)]
 pub mod exports {
     pub use super::super::{Handler, HandlerFuture};
     pub use super::component_type::link_http as link;
@@ -106,13 +107,12 @@ pub fn drop_request(handle: u32) {
 async fn serve(handle: u32, outparam: u32, handler: super::Handler) {
     let response = handler(handle).await;
     let (parts, body) = response.into_parts();
-    let length = body.length();
-    let (fields, status) = match make_fields(&parts.headers, length.filter(|it| *it != 0)) {
+    let (fields, status) = match make_headers(&parts.headers, &body) {
         Ok(fields) => (fields, parts.status),
         Err(error) => {
             crate::log::failure(&error);
-            let none = make_fields(&http::HeaderMap::new(), None);
-            let fields = none.expect("fields without entries cannot be wrong");
+            // SAFETY: it has no preconditions.
+            let fields = unsafe { raw::fields_new() };
             (fields, StatusCode::INTERNAL_SERVER_ERROR)
         }
     };
@@ -141,7 +141,7 @@ impl Drop for Answer {
 
 pub(crate) async fn send(request: Request) -> Result<Response> {
     let (parts, body) = request.into_parts();
-    let fields = make_fields(&parts.headers, body.length().filter(|it| *it != 0))?;
+    let fields = make_headers(&parts.headers, &body)?;
     let mut area = Area::<7>::new();
     // SAFETY: the fields are given away.
     let request = unsafe { raw::request_new(fields) };

@@ -6,6 +6,7 @@ use crate::wasi::abi::imports;
 imports! {
     "wasi:http/types@0.2.12" {
         "[resource-drop]fields" fn fields_drop(fields: u32);
+        "[constructor]fields" fn fields_new() -> u32;
         "[static]fields.from-list" fn fields_from_list(entries: *const u8, count: usize, result: *mut u8);
         "[method]fields.entries" fn fields_entries(fields: u32, result: *mut u8);
 

@@ -10,7 +10,7 @@ use http_body::{Body as HttpBody, Frame};
 use super::pollable::Pollable;
 use super::raw;
 use crate::wasi::abi::Area;
-use crate::wasi::fields::{make_fields, read_fields, take_error, take_error_text};
+use crate::wasi::fields::{make_trailers, read_fields, take_error, take_error_text};
 use crate::{Body, Error, Result};
 
 /// How much is asked for at once.
@@ -30,7 +30,7 @@ pub(crate) async fn pump(outgoing: u32, mut body: Body) {
     // Whoever feeds the body learns here that it was taken or is gone.
     drop(body);
     let trailers: Result<Option<u32>> = match trailers {
-        Ok(Some(trailers)) => make_fields(&trailers, None).map(Some),
+        Ok(Some(trailers)) => make_trailers(&trailers).map(Some),
         Ok(None) => Ok(None),
         Err(error) => Err(error),
     };

@@ -16,7 +16,7 @@ use self::transfer::{Message, outgoing};
 pub(crate) use self::waitable::Parked;
 use self::waitable::{Blocked, RETURNED, deliver};
 use super::abi::Area;
-use super::fields::{make_fields, read_fields, read_request, take_error, write_request};
+use super::fields::{make_headers, read_fields, read_request, take_error, write_request};
 use crate::executor::{Task, spawn};
 use crate::{Request, Response, Result};
 
@@ -25,6 +25,7 @@ use crate::{Request, Response, Result};
 static IMPORTS: fn() = component_type::link_imports;
 
 /// What the exports of a component call.
+#[allow(unreachable_pub)]
 pub mod exports {
     pub use super::super::{Handler, HandlerFuture};
     pub use super::component_type::link_http as link;
@@ -135,14 +136,13 @@ pub fn drop_request(handle: u32) {
 async fn serve(handle: u32, handler: super::Handler) {
     let response = handler(handle).await;
     let (parts, body) = response.into_parts();
-    let length = body.length();
-    let empty = length == Some(0);
-    let (fields, status) = match make_fields(&parts.headers, length.filter(|_| !empty)) {
+    let empty = body.length() == Some(0);
+    let (fields, status) = match make_headers(&parts.headers, &body) {
         Ok(fields) => (fields, parts.status),
         Err(error) => {
             crate::log::failure(&error);
-            let none = make_fields(&http::HeaderMap::new(), None);
-            let fields = none.expect("fields without entries cannot be wrong");
+            // SAFETY: it has no preconditions.
+            let fields = unsafe { raw::fields_new() };
             (fields, StatusCode::INTERNAL_SERVER_ERROR)
         }
     };
@@ -168,9 +168,8 @@ async fn serve(handle: u32, handler: super::Handler) {
 
 pub(crate) async fn send(request: Request) -> Result<Response> {
     let (parts, body) = request.into_parts();
-    let length = body.length();
-    let empty = length == Some(0);
-    let fields = make_fields(&parts.headers, length.filter(|_| !empty))?;
+    let empty = body.length() == Some(0);
+    let fields = make_headers(&parts.headers, &body)?;
     let (outlet, inlet) = outgoing(empty);
     let mut area = Area::<1>::new();
     // SAFETY: all handles are owned here and given away; the area has room for

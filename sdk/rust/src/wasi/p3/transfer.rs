@@ -10,7 +10,7 @@ use http_body::{Body as HttpBody, Frame};
 use super::raw;
 use super::waitable::{BLOCKED, Blocked, DROPPED};
 use crate::wasi::abi::Area;
-use crate::wasi::fields::{INTERNAL_ERROR, make_fields, read_fields, take_error};
+use crate::wasi::fields::{INTERNAL_ERROR, make_trailers, read_fields, take_error};
 use crate::{Body, Error, Result};
 
 /// How much is asked for at once.
@@ -70,7 +70,7 @@ impl Outlet {
         // Whoever feeds the body learns here that it was taken or is gone.
         drop(body);
         let trailers = match trailers {
-            Ok(Some(trailers)) => make_fields(&trailers, None).map(Some),
+            Ok(Some(trailers)) => make_trailers(&trailers).map(Some),
             Ok(None) => Ok(None),
             Err(error) => Err(error),
         };
