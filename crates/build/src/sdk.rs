@@ -4,7 +4,11 @@
 //! crate, are unpacked into the cache once a version, and take the place of the
 //! crate on crates.io by cargo's `[patch]`, given on the command line.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use wharf_manifest::Digest;
 
 use crate::embedded;
 use crate::error::BuildError;
@@ -40,10 +44,24 @@ pub fn unpack(cache_dir: &Path) -> Result<PathBuf, BuildError> {
 }
 
 /// What names this version of the SDK.
-pub(crate) fn digest() -> wharf_manifest::Digest {
-    crate::fingerprint::key_of(
-        (embedded::SDK.iter()).flat_map(|(path, bytes)| [path.as_bytes(), *bytes]),
-    )
+pub(crate) fn digest() -> Digest {
+    static DIGEST: OnceLock<Digest> = OnceLock::new();
+    *DIGEST.get_or_init(|| {
+        let files = files();
+        let parts = files.iter().map(|(path, bytes)| [path.as_bytes(), bytes]);
+        crate::fingerprint::key_of(parts.flatten())
+    })
+}
+
+/// The files as they are unpacked.
+fn files() -> Vec<(&'static str, Cow<'static, [u8]>)> {
+    (embedded::SDK.iter())
+        .map(|(path, bytes)| {
+            let manifest = path.ends_with("Cargo.toml").then(|| quiet(bytes)).flatten();
+            let bytes = manifest.map_or(Cow::Borrowed(*bytes), |text| text.into_bytes().into());
+            (*path, bytes)
+        })
+        .collect()
 }
 
 /// The `[patch]` for `cargo --config`.
@@ -67,13 +85,22 @@ pub(crate) fn config_file(folder: &Path) -> String {
 }
 
 fn write_all(folder: &Path) -> Result<(), BuildError> {
-    for (path, bytes) in embedded::SDK {
+    for (path, bytes) in files() {
         let file = folder.join(path);
         let parent = file.parent().unwrap_or(folder);
         std::fs::create_dir_all(parent).map_err(BuildError::io("create", parent))?;
         std::fs::write(&file, bytes).map_err(BuildError::io("write", &file))?;
     }
     Ok(())
+}
+
+/// A crate's manifest with its lints off: cargo shows the warnings of a crate
+/// given by path as if the user had written it.
+fn quiet(manifest: &[u8]) -> Option<String> {
+    let mut manifest: toml::Table = std::str::from_utf8(manifest).ok()?.parse().ok()?;
+    let lints = "rust = { warnings = \"allow\" }".parse::<toml::Table>();
+    manifest.insert("lints".into(), lints.ok()?.into());
+    toml::to_string(&manifest).ok()
 }
 
 /// Tells this process's unpackings apart.
@@ -104,6 +131,11 @@ mod tests {
         }
         let manifest = std::fs::read_to_string(folders[0].join("Cargo.toml")).unwrap();
         assert!(manifest.contains("name = \"wharf-sdk\""));
+        let manifest: toml::Table = manifest.parse().unwrap();
+        assert_eq!(
+            manifest["lints"]["rust"]["warnings"].as_str(),
+            Some("allow")
+        );
         let left: Vec<_> = std::fs::read_dir(cache.path().join("sdk"))
             .unwrap()
             .collect();

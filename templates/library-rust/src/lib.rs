@@ -45,7 +45,10 @@ mod tests {
     #[test]
     fn counts() {
         let statistics = Library::count("one two\nthree".to_string());
-        assert_eq!((statistics.lines, statistics.words, statistics.characters), (2, 3, 13));
+        assert_eq!(
+            (statistics.lines, statistics.words, statistics.characters),
+            (2, 3, 13)
+        );
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Cargo, rustc and the targets they have.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -13,7 +14,9 @@ pub(crate) struct Toolchain {
     /// The cargo that is run; under rustup its proxy.
     pub(crate) cargo: PathBuf,
     /// Where the toolchain lies; `None` if rustc did not say.
-    pub(crate) sysroot: Option<PathBuf>,
+    sysroot: Option<PathBuf>,
+    /// What installs targets, if this machine has it.
+    rustup: Option<PathBuf>,
 }
 
 impl Toolchain {
@@ -21,30 +24,27 @@ impl Toolchain {
     /// choose another toolchain.
     pub(crate) fn find(component: &str, folder: &Path) -> Result<Self, BuildError> {
         let path = std::env::var_os("PATH");
-        let cargo = process::find_program("cargo", path.as_deref())
-            .or_else(|| {
-                let home = home_folder("CARGO_HOME", ".cargo")?;
-                let cargo = home
-                    .join("bin")
-                    .join(format!("cargo{}", std::env::consts::EXE_SUFFIX));
-                process::is_executable(&cargo).then_some(cargo)
-            })
-            .ok_or_else(|| BuildError::CargoMissing {
-                component: component.to_string(),
-            })?;
-        let rustc = std::env::var_os("RUSTC")
-            .map(PathBuf::from)
-            .or_else(|| process::find_program("rustc", path.as_deref()))
-            .unwrap_or_else(|| {
-                cargo.with_file_name(format!("rustc{}", std::env::consts::EXE_SUFFIX))
-            });
-        let sysroot = process::stdout_of(
-            Command::new(rustc)
-                .args(["--print", "sysroot"])
-                .current_dir(folder),
-        )
-        .map(PathBuf::from);
-        Ok(Self { cargo, sysroot })
+        // A terminal opened before rustup ran does not have it on its path.
+        let home = home_folder("CARGO_HOME", ".cargo").map(|home| home.join("bin"));
+        let find = |name: &str| {
+            let beside = home.as_ref().map(OsString::from);
+            process::find_program(name, path.as_deref())
+                .or_else(|| process::find_program(name, beside.as_deref()))
+        };
+        let cargo = find("cargo").ok_or_else(|| BuildError::CargoMissing {
+            component: component.to_string(),
+        })?;
+        let rustc = std::env::var_os("RUSTC").map(PathBuf::from);
+        let sysroot = rustc.or_else(|| find("rustc")).and_then(|rustc| {
+            let mut command = Command::new(rustc);
+            command.args(["--print", "sysroot"]).current_dir(folder);
+            process::stdout_of(&mut command).map(PathBuf::from)
+        });
+        Ok(Self {
+            cargo,
+            sysroot,
+            rustup: find("rustup"),
+        })
     }
 
     /// Makes sure that std for `target` is there, with rustup's help.
@@ -70,7 +70,7 @@ impl Toolchain {
             target: target.to_string(),
             reason: reason.to_string(),
         };
-        let Some(rustup) = self.rustup() else {
+        let Some(rustup) = &self.rustup else {
             return Err(missing("this Rust did not come from rustup"));
         };
         if session.options.offline {
@@ -95,14 +95,6 @@ impl Toolchain {
                 Err(RunError::Io(error)) => Err(missing(&format!("rustup failed: {error}"))),
                 Err(RunError::TimedOut) => Err(missing("rustup took too long")),
             }
-        })
-    }
-
-    fn rustup(&self) -> Option<PathBuf> {
-        let name = format!("rustup{}", std::env::consts::EXE_SUFFIX);
-        process::find_program("rustup", std::env::var_os("PATH").as_deref()).or_else(|| {
-            let beside = self.cargo.with_file_name(name);
-            process::is_executable(&beside).then_some(beside)
         })
     }
 
@@ -131,4 +123,54 @@ fn home_folder(variable: &str, default: &str) -> Option<PathBuf> {
         .filter(|value| !value.is_empty())
         .map(PathBuf::from)
         .or_else(|| Some(std::env::home_dir()?.join(default)))
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::{BuildOptions, Silent};
+
+    /// Asks for a missing target with a `rustup` that runs `script`.
+    fn ensure(script: Option<&str>, offline: bool) -> Result<(), BuildError> {
+        let root = tempfile::tempdir().unwrap();
+        let store = wharf_artifact::Store::open(root.path().join("store")).unwrap();
+        let mut options = BuildOptions::new(root.path(), store, root.path());
+        options.offline = offline;
+        let session = Session {
+            options: &options,
+            progress: &Silent,
+            state: root.path(),
+        };
+        let rustup = script.map(|script| {
+            let file = root.path().join("rustup");
+            std::fs::write(&file, format!("#!/bin/sh\n{script}\n")).unwrap();
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+            file
+        });
+        let toolchain = Toolchain {
+            cargo: "cargo".into(),
+            sysroot: Some(root.path().to_path_buf()),
+            rustup,
+        };
+        toolchain.ensure_target(&session, root.path(), "wasm32-wasip2")
+    }
+
+    #[test]
+    fn a_missing_target_is_installed_or_the_line_is_given() {
+        ensure(Some("test \"$*\" = 'target add wasm32-wasip2'"), false).unwrap();
+        let check = |script, offline, expected: &str| {
+            let error = ensure(script, offline).unwrap_err();
+            assert!(error.to_string().contains(expected), "{error}");
+            assert_eq!(
+                error.hint().unwrap(),
+                "run: rustup target add wasm32-wasip2"
+            );
+        };
+        check(None, false, "did not come from rustup");
+        check(Some("exit 0"), true, "`--offline`");
+        check(Some("echo 'no network' >&2; exit 1"), false, "no network");
+    }
 }

@@ -87,6 +87,9 @@ mod tests {
     fn counts_words_without_case() {
         let answer = answer("The cat. The hat!");
         assert_eq!((answer.characters, answer.words), (17, 4));
-        assert_eq!((answer.top[0].word.as_str(), answer.top[0].count), ("the", 2));
+        assert_eq!(
+            (answer.top[0].word.as_str(), answer.top[0].count),
+            ("the", 2)
+        );
     }
 }
