@@ -1,6 +1,9 @@
 //! The filters of darkroom as a library component: the world `wharf:darkroom/darkroom`, for
 //! programs in any language and for the browser. All the work is done in `darkroom-filters`.
 
+// For the generated bindings, which cross into the host.
+#![allow(unsafe_code, missing_docs)]
+
 use darkroom_filters as plain;
 use exports::wharf::darkroom::filters::{self, Bounds, Error, Format, Operation, Options, Picture};
 
