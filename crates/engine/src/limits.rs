@@ -276,7 +276,7 @@ mod tests {
         assert!(!limits.memory_growing(0, 300, None).unwrap());
         assert_eq!(
             limits.hit().unwrap().to_string(),
-            "memory limit of 1000B met"
+            "memory limit of 1KB met"
         );
     }
 

@@ -1,1 +1,39 @@
-//! wharf host.
+//! What a guest sees of the world.
+//!
+//! **Purpose.** The WASI bindings, the state behind one instance, and the capabilities: what a
+//! grant turns into. A [`Host`] holds one linker an engine, with everything standard in it; what
+//! an instance may really do is in its [`Authority`].
+//!
+//! **Place in the flow.** engine → *host* → serve / run / embed.
+//!
+//! **Invariants.**
+//! - Nothing is ambient: an [`InstanceState`] made from an empty [`Authority`] can compute, read
+//!   clocks and random numbers, and write to the output it was given.
+//! - Standard interfaces are always linked; ungranted ones are empty or denied at the call, and
+//!   [`Denials`] names once what would grant it. Any other import fails at load.
+//! - Pools of connections live here, above the instances.
+//!
+//! **Left out on purpose.** Routing, admission, logs: crate serve. Reading manifests: crate
+//! manifest.
+
+#![forbid(unsafe_code)]
+
+mod authority;
+mod capability;
+mod command;
+mod denial;
+mod invoke;
+mod linker;
+mod output;
+mod program;
+mod state;
+
+pub use authority::{Authority, AuthorityError};
+pub use capability::http::{EgressPolicy, HttpClient};
+pub use command::{CommandIo, CommandOutcome, Runnable, exit_code, run_command};
+pub use denial::{Denial, Denials};
+pub use invoke::InvokeError;
+pub use linker::{Host, LinkError};
+pub use output::{GuestOutput, OutputStream};
+pub use program::{HttpHandler, Program, ProgramKind};
+pub use state::InstanceState;

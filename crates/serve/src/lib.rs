@@ -1,1 +1,42 @@
-//! wharf serve.
+//! Serving apps: from a connection to an answer.
+//!
+//! **Purpose.** A [`Node`] holds an app, live: its routes, its components linked and ready, its
+//! files. A [`Server`] accepts connections and hands each request to the node.
+//!
+//! **Place in the flow.** host → *serve* → answer.
+//!
+//! ```text
+//! accept → route → admission → instance → stream
+//! ```
+//!
+//! **Invariants.**
+//! - On the warm path nothing is compiled, cloned or linked: that is [`activate`]'s work.
+//! - Every request has a deadline to its response head, enforced outside the guest, and every
+//!   body an idle limit. Beyond a component's concurrency requests wait in a bounded queue, and
+//!   beyond that they get 503.
+//! - A 0.2 instance belongs to one request and runs inside the task of its connection: when the
+//!   client leaves, the guest ends. A 0.3 instance is shared by several.
+//! - No blocking call on the reactor.
+//!
+//! **Left out on purpose.** Reading manifests and building (manifest, build); the terminal (cli).
+
+#![forbid(unsafe_code)]
+
+pub mod files;
+pub mod log;
+pub mod watch;
+
+mod activate;
+mod admission;
+mod answer;
+mod app;
+mod body;
+mod component;
+mod node;
+mod request;
+mod server;
+
+pub use activate::{ActivateError, Runtime, RuntimeOptions, activate};
+pub use app::LiveApp;
+pub use node::{Node, NodeOptions};
+pub use server::{ServeError, Server, ServerOptions};

@@ -1,0 +1,145 @@
+//! What one component may do, ready for its instances.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
+use wharf_manifest::{FileGrant, Grants};
+
+use crate::capability::files;
+use crate::capability::http::{EgressPolicy, HttpClient};
+use crate::capability::net;
+use crate::denial::Denials;
+
+/// Grants turned into what an instance needs: opened once, shared by all instances.
+#[derive(Debug, Clone)]
+pub struct Authority {
+    pub(crate) env: Arc<[(String, String)]>,
+    pub(crate) folders: Arc<[Folder]>,
+    pub(crate) net: Arc<net::NetPolicy>,
+    pub(crate) http: EgressPolicy,
+    pub(crate) client: HttpClient,
+    pub(crate) denials: Denials,
+    pub(crate) outgoing_max: u32,
+}
+
+/// One granted folder.
+#[derive(Debug, Clone)]
+pub(crate) struct Folder {
+    pub(crate) host: PathBuf,
+    pub(crate) guest: String,
+    pub(crate) perms: FsPerms,
+}
+
+/// A grant that cannot be given.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthorityError {
+    /// A granted folder is not there.
+    #[error("cannot open the granted folder {path}: {source}")]
+    Folder {
+        /// The folder on the host.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A grant names a file.
+    #[error("{path} is granted as a folder, but is a file")]
+    NotAFolder {
+        /// The path on the host.
+        path: PathBuf,
+    },
+}
+
+impl AuthorityError {
+    /// What to do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            AuthorityError::Folder { .. } => "make the folder, or correct the grant",
+            AuthorityError::NotAFolder { .. } => "grant the folder that holds it",
+        }
+    }
+}
+
+impl Authority {
+    /// The authority that `grants` describe. Relative folders lie below `base`.
+    ///
+    /// # Errors
+    /// When a granted folder cannot be opened.
+    pub fn new(
+        grants: &Grants,
+        base: &Path,
+        outgoing_max: u32,
+        client: HttpClient,
+        denials: Denials,
+    ) -> Result<Authority, AuthorityError> {
+        let folders = grants
+            .files
+            .iter()
+            .map(|grant| folder(grant, base))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Authority {
+            env: grants.env.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
+            folders: folders.into(),
+            net: Arc::new(net::NetPolicy::new(grants.net.clone(), denials.clone())),
+            http: EgressPolicy::new(grants.http.clone(), denials.clone()),
+            client,
+            denials,
+            outgoing_max,
+        })
+    }
+
+    /// Whether no folder is granted.
+    pub fn has_no_files(&self) -> bool {
+        self.folders.is_empty()
+    }
+
+    /// The reporter of what is denied.
+    pub fn denials(&self) -> &Denials {
+        &self.denials
+    }
+
+    pub(crate) fn apply(&self, builder: &mut WasiCtxBuilder) -> Result<(), AuthorityError> {
+        for (key, value) in self.env.iter() {
+            builder.env(key, value);
+        }
+        for folder in self.folders.iter() {
+            files::preopen(builder, folder)?;
+        }
+        net::apply(builder, &self.net);
+        Ok(())
+    }
+}
+
+fn folder(grant: &FileGrant, base: &Path) -> Result<Folder, AuthorityError> {
+    let host = base.join(&grant.host);
+    let metadata = std::fs::metadata(&host).map_err(|source| AuthorityError::Folder {
+        path: host.clone(),
+        source,
+    })?;
+    if !metadata.is_dir() {
+        return Err(AuthorityError::NotAFolder { path: host });
+    }
+    Ok(Folder {
+        host,
+        guest: grant.guest.clone(),
+        perms: if grant.write {
+            FsPerms::ReadWrite
+        } else {
+            FsPerms::ReadOnly
+        },
+    })
+}
+
+/// Whether an address serves credentials of a cloud machine: never reached by a name, only by
+/// a grant of the very address.
+pub(crate) fn is_metadata(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => {
+            v6.to_ipv4_mapped().is_some_and(|v4| v4.is_link_local())
+                || (v6.segments()[0] & 0xffc0) == 0xfe80
+                || v6.segments()[..2] == [0xfd00, 0x0ec2]
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! The capabilities, one module each. [`crate::linker`] lists what is linked.
+
+pub(crate) mod files;
+pub(crate) mod http;
+pub(crate) mod net;

@@ -1,0 +1,238 @@
+//! `--invoke`: a call written in WAVE, made on a component or a core module.
+
+use wasm_wave::untyped::UntypedFuncCall;
+use wasmtime::component::types::ComponentItem;
+use wasmtime::component::{ComponentExportIndex, Instance, Val};
+use wasmtime::{Store, ValType};
+use wharf_engine::{Fault, FaultKind};
+
+use crate::program::Program;
+use crate::state::InstanceState;
+
+/// A call that cannot be made, or that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum InvokeError {
+    /// The text is no call.
+    #[error("cannot read the call `{call}`: {message}")]
+    Syntax {
+        /// What was given.
+        call: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// There is no such function.
+    #[error("there is no exported function `{name}`; there is {known}")]
+    Unknown {
+        /// The name asked for.
+        name: String,
+        /// The functions that exist.
+        known: String,
+    },
+    /// The arguments do not fit.
+    #[error("the arguments do not fit `{signature}`: {message}")]
+    Arguments {
+        /// The function with its types.
+        signature: String,
+        /// What does not fit.
+        message: String,
+    },
+    /// The call itself failed.
+    #[error("{0:#}")]
+    Failed(wasmtime::Error),
+}
+
+impl InvokeError {
+    pub(crate) fn into_fault(self) -> Fault {
+        let hint = match &self {
+            InvokeError::Syntax { .. } => Some(
+                "write it as `name(1, \"text\", [1, 2], {field: true})`, in quotes for the shell",
+            ),
+            InvokeError::Unknown { .. } => Some("`wharf inspect` shows its exports"),
+            InvokeError::Arguments { .. } | InvokeError::Failed(_) => None,
+        };
+        let fault = Fault::new(FaultKind::User, self.to_string());
+        match hint {
+            Some(hint) => fault.with_hint(hint),
+            None => fault,
+        }
+    }
+}
+
+fn parse(call: &str) -> Result<UntypedFuncCall<'_>, InvokeError> {
+    UntypedFuncCall::parse(call).map_err(|error| InvokeError::Syntax {
+        call: call.to_owned(),
+        message: error.to_string(),
+    })
+}
+
+/// One exported function: where it lies, and what people call it.
+struct Exported {
+    /// `name` or `interface#name`.
+    label: String,
+    name: String,
+    index: ComponentExportIndex,
+}
+
+fn exported_functions(program: &Program) -> Vec<Exported> {
+    let component = program.pre().component();
+    let engine = component.engine();
+    let mut functions = Vec::new();
+    for (name, item) in component.component_type().exports(engine) {
+        let Some(index) = component.get_export_index(None, name) else {
+            continue;
+        };
+        match item.ty {
+            ComponentItem::ComponentFunc(_) => functions.push(Exported {
+                label: name.to_owned(),
+                name: name.to_owned(),
+                index,
+            }),
+            ComponentItem::ComponentInstance(instance) => {
+                for (inner, item) in instance.exports(engine) {
+                    if !matches!(item.ty, ComponentItem::ComponentFunc(_)) {
+                        continue;
+                    }
+                    if let Some(index) = component.get_export_index(Some(&index), inner) {
+                        functions.push(Exported {
+                            label: format!("{name}#{inner}"),
+                            name: inner.to_owned(),
+                            index,
+                        });
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    functions
+}
+
+/// Makes `call` on an instance of `program`; returns the result in WAVE (empty if it has none).
+///
+/// A function of an interface may be called by its bare name where only one has it.
+///
+/// # Errors
+/// See [`InvokeError`].
+pub(crate) async fn invoke_component(
+    store: &mut Store<InstanceState>,
+    program: &Program,
+    instance: &Instance,
+    call: &str,
+) -> Result<String, InvokeError> {
+    let call = parse(call)?;
+    let functions = exported_functions(program);
+    let matching: Vec<_> = functions
+        .iter()
+        .filter(|function| function.name == call.name() || function.label == call.name())
+        .collect();
+    let [function] = matching[..] else {
+        let labels: Vec<_> = if matching.is_empty() { functions.iter().collect() } else { matching };
+        let known = labels.iter().map(|function| format!("`{}`", function.label)).collect::<Vec<_>>();
+        return Err(InvokeError::Unknown {
+            name: call.name().to_owned(),
+            known: if known.is_empty() { "none".to_owned() } else { known.join(", ") },
+        });
+    };
+    let func = instance
+        .get_func(&mut *store, function.index)
+        .expect("the export is a function");
+    let ty = func.ty(&*store);
+    let params: Vec<_> = ty.params().map(|(_, ty)| ty).collect();
+    let values: Vec<Val> = call
+        .to_wasm_params(params.iter())
+        .map_err(|error| InvokeError::Arguments {
+            signature: format!("{}({})", function.name, params.iter().map(describe).collect::<Vec<_>>().join(", ")),
+            message: error.to_string(),
+        })?;
+    let mut results = vec![Val::Bool(false); ty.results().len()];
+    func.call_async(&mut *store, &values, &mut results)
+        .await
+        .map_err(InvokeError::Failed)?;
+    results
+        .iter()
+        .map(|value| wasm_wave::to_string(value).map_err(|error| InvokeError::Arguments {
+            signature: function.label.clone(),
+            message: format!("its result cannot be written: {error}"),
+        }))
+        .collect::<Result<Vec<_>, _>>()
+        .map(|texts| texts.join(", "))
+}
+
+fn describe(ty: &wasmtime::component::Type) -> String {
+    wasm_wave::wasm::DisplayType(ty).to_string()
+}
+
+/// The same on a core module, whose values are numbers.
+pub(crate) fn invoke_module<S: 'static>(
+    store: &mut Store<S>,
+    instance: &wasmtime::Instance,
+    call: &str,
+) -> Result<String, InvokeError> {
+    let parsed = parse(call)?;
+    let name = parsed.name();
+    let Some(func) = instance.get_func(&mut *store, name) else {
+        let known: Vec<_> = instance
+            .exports(&mut *store)
+            .filter_map(|export| {
+                let name = export.name().to_owned();
+                export.into_func().map(|_| format!("`{name}`"))
+            })
+            .collect();
+        return Err(InvokeError::Unknown {
+            name: name.to_owned(),
+            known: if known.is_empty() { "none".to_owned() } else { known.join(", ") },
+        });
+    };
+    let ty = func.ty(&*store);
+    let signature = format!("{name}{}", signature_of(&ty));
+    let misfit = |message: String| InvokeError::Arguments {
+        signature: signature.clone(),
+        message,
+    };
+    let open = call.find('(').unwrap_or(call.len());
+    let inside = call[open..].trim().trim_start_matches('(').trim_end_matches(')');
+    let texts: Vec<&str> = inside.split(',').map(str::trim).filter(|text| !text.is_empty()).collect();
+    if texts.len() != ty.params().len() {
+        return Err(misfit(format!("it takes {}, {} given", ty.params().len(), texts.len())));
+    }
+    let values = ty
+        .params()
+        .zip(&texts)
+        .map(|(ty, text)| core_value(&ty, text).ok_or_else(|| misfit(format!("`{text}` is no {ty}"))))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut results: Vec<_> = ty.results().map(|_| wasmtime::Val::I32(0)).collect();
+    func.call(&mut *store, &values, &mut results)
+        .map_err(InvokeError::Failed)?;
+    Ok(results.iter().map(core_text).collect::<Vec<_>>().join(", "))
+}
+
+fn signature_of(ty: &wasmtime::FuncType) -> String {
+    let list = |types: &mut dyn Iterator<Item = ValType>| {
+        types.map(|ty| ty.to_string()).collect::<Vec<_>>().join(", ")
+    };
+    format!("({}) -> ({})", list(&mut ty.params()), list(&mut ty.results()))
+}
+
+fn core_value(ty: &ValType, text: &str) -> Option<wasmtime::Val> {
+    Some(match ty {
+        ValType::I32 => wasmtime::Val::I32(
+            text.parse::<i32>().ok().or_else(|| text.parse::<u32>().ok().map(u32::cast_signed))?,
+        ),
+        ValType::I64 => wasmtime::Val::I64(
+            text.parse::<i64>().ok().or_else(|| text.parse::<u64>().ok().map(u64::cast_signed))?,
+        ),
+        ValType::F32 => wasmtime::Val::F32(text.parse::<f32>().ok()?.to_bits()),
+        ValType::F64 => wasmtime::Val::F64(text.parse::<f64>().ok()?.to_bits()),
+        _ => return None,
+    })
+}
+
+fn core_text(value: &wasmtime::Val) -> String {
+    match value {
+        wasmtime::Val::I32(value) => value.to_string(),
+        wasmtime::Val::I64(value) => value.to_string(),
+        wasmtime::Val::F32(bits) => f32::from_bits(*bits).to_string(),
+        wasmtime::Val::F64(bits) => f64::from_bits(*bits).to_string(),
+        other => format!("{other:?}"),
+    }
+}

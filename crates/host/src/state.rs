@@ -1,0 +1,110 @@
+//! The state behind one instance.
+
+use std::sync::Arc;
+
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+use wharf_engine::{StoreLimits, StoreState};
+
+use crate::authority::{Authority, AuthorityError};
+use crate::capability::http::Hooks;
+use crate::denial::Denials;
+use crate::output::{GuestOutput, OutputStream, Sink};
+
+/// Bytes of headers that one guest may hold in one set of fields.
+const HEADER_BYTES_MAX: usize = 128 << 10;
+
+/// What the host holds for one instance of a component.
+pub struct InstanceState {
+    limits: StoreLimits,
+    pub(crate) table: ResourceTable,
+    pub(crate) wasi: WasiCtx,
+    http: WasiHttpCtx,
+    hooks: Hooks,
+    pub(crate) denials: Denials,
+}
+
+impl std::fmt::Debug for InstanceState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("InstanceState")
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+impl InstanceState {
+    /// State for an instance that serves: no input, output to `output`.
+    ///
+    /// # Errors
+    /// When a granted folder cannot be opened any more.
+    pub fn new(
+        authority: &Authority,
+        limits: StoreLimits,
+        output: Arc<dyn GuestOutput>,
+    ) -> Result<InstanceState, AuthorityError> {
+        let sink = |stream| Sink {
+            output: Arc::clone(&output),
+            stream,
+        };
+        let mut builder = WasiCtxBuilder::new();
+        builder
+            .stdout(sink(OutputStream::Stdout))
+            .stderr(sink(OutputStream::Stderr));
+        InstanceState::from_builder(authority, limits, builder)
+    }
+
+    pub(crate) fn from_builder(
+        authority: &Authority,
+        limits: StoreLimits,
+        mut builder: WasiCtxBuilder,
+    ) -> Result<InstanceState, AuthorityError> {
+        authority.apply(&mut builder)?;
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(limits.handles_max());
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(HEADER_BYTES_MAX);
+        Ok(InstanceState {
+            limits,
+            table,
+            wasi: builder.build(),
+            http,
+            hooks: Hooks::new(
+                authority.http.clone(),
+                authority.client.clone(),
+                authority.outgoing_max,
+            ),
+            denials: authority.denials.clone(),
+        })
+    }
+
+    /// The instance's limits: what it met, what it used.
+    pub fn store_limits(&self) -> &StoreLimits {
+        &self.limits
+    }
+}
+
+impl StoreState for InstanceState {
+    fn limits(&mut self) -> &mut StoreLimits {
+        &mut self.limits
+    }
+}
+
+impl WasiView for InstanceState {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
+    }
+}
+
+impl WasiHttpView for InstanceState {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView {
+            ctx: &mut self.http,
+            table: &mut self.table,
+            hooks: &mut self.hooks,
+        }
+    }
+}

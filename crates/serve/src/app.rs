@@ -1,0 +1,43 @@
+//! An app, live: which request goes where.
+
+use std::sync::Arc;
+
+use wharf_manifest::{Digest, RoutePattern};
+
+use crate::component::LiveComponent;
+use crate::files::Files;
+
+/// An app whose components are linked and whose files are known.
+#[derive(Debug)]
+pub struct LiveApp {
+    pub(crate) name: Arc<str>,
+    pub(crate) digest: Digest,
+    /// The most specific first: the first that matches is the one.
+    pub(crate) routes: Vec<(RoutePattern, Target)>,
+}
+
+/// Where a route leads.
+#[derive(Debug, Clone)]
+pub(crate) enum Target {
+    Component(Arc<LiveComponent>),
+    Files(Files),
+}
+
+impl LiveApp {
+    /// The artifact's digest: changes whenever anything of the app does.
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// The app's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn target(&self, path: &str) -> Option<&Target> {
+        self.routes
+            .iter()
+            .find(|(route, _)| route.matches(path))
+            .map(|(_, target)| target)
+    }
+}

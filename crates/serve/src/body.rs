@@ -1,0 +1,376 @@
+//! Bodies on their way out.
+
+use std::error::Error as StdError;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::{Buf, Bytes};
+use http::header::CONTENT_LENGTH;
+use http::{Method, Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Sleep;
+use wasmtime_wasi_http::WasiBody;
+use wharf_engine::{Fault, FaultKind};
+use wharf_manifest::{ByteSize, Limits};
+
+use crate::component::Run;
+use crate::files::FileBody;
+use crate::log::{Level, Log, Message, RequestEvent, RequestId};
+use crate::watch::DevBody;
+
+/// Why a body broke off.
+pub(crate) type BodyError = Box<dyn StdError + Send + Sync>;
+
+/// The body of any answer.
+pub(crate) enum AnswerBody {
+    Guest(Box<GuestBody>),
+    Files(FileBody),
+    Dev(DevBody),
+    Text(Full<Bytes>),
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        fn boxed<E: Into<BodyError>>(
+            frame: Option<Result<Frame<Bytes>, E>>,
+        ) -> Option<Result<Frame<Bytes>, BodyError>> {
+            frame.map(|frame| frame.map_err(Into::into))
+        }
+        match self.get_mut() {
+            AnswerBody::Guest(body) => Pin::new(&mut **body).poll_frame(cx).map(boxed),
+            AnswerBody::Files(body) => Pin::new(body).poll_frame(cx).map(boxed),
+            AnswerBody::Dev(body) => Pin::new(body).poll_frame(cx).map(boxed),
+            AnswerBody::Text(body) => Pin::new(body).poll_frame(cx).map(boxed),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            AnswerBody::Guest(body) => body.is_end_stream(),
+            AnswerBody::Files(body) => body.is_end_stream(),
+            AnswerBody::Dev(body) => body.is_end_stream(),
+            AnswerBody::Text(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            AnswerBody::Guest(body) => body.size_hint(),
+            AnswerBody::Files(body) => body.size_hint(),
+            AnswerBody::Dev(body) => body.size_hint(),
+            AnswerBody::Text(body) => body.size_hint(),
+        }
+    }
+}
+
+/// What a guest answers, with the guest itself where the request owns it.
+///
+/// Polling it runs the guest; dropping it before its end ends the guest. A guest that is still
+/// at work after its last byte goes on in a task of its own until its time limit.
+pub(crate) struct GuestBody {
+    body: WasiBody,
+    run: Option<Run>,
+    idle: Duration,
+    deadline: Option<Pin<Box<Sleep>>>,
+    /// Bytes still announced by `Content-Length`.
+    announced: Option<u64>,
+    bytes_left: Option<u64>,
+    bytes_max: Option<ByteSize>,
+    ended: bool,
+    after: After,
+}
+
+/// What a guest needs to go on after its answer.
+#[derive(Debug, Clone)]
+pub(crate) struct After {
+    pub(crate) log: Log,
+    pub(crate) id: RequestId,
+    pub(crate) component: Arc<str>,
+    pub(crate) time: Duration,
+}
+
+impl GuestBody {
+    pub(crate) fn wrap(
+        response: Response<WasiBody>,
+        run: Option<Run>,
+        limits: &Limits,
+        after: After,
+    ) -> Response<GuestBody> {
+        let announced = response
+            .headers()
+            .get(CONTENT_LENGTH)
+            .and_then(|value| value.to_str().ok()?.parse().ok());
+        response.map(|body| GuestBody {
+            body,
+            run,
+            idle: limits.body_idle,
+            deadline: None,
+            announced,
+            bytes_left: limits.response.map(|size| size.0),
+            bytes_max: limits.response,
+            ended: false,
+            after,
+        })
+    }
+
+    fn note(&mut self, frame: &Frame<Bytes>) -> Result<(), Fault> {
+        self.deadline = None;
+        let Some(data) = frame.data_ref() else {
+            return Ok(());
+        };
+        let length = data.remaining() as u64;
+        if let Some(announced) = &mut self.announced {
+            *announced = announced.saturating_sub(length);
+        }
+        if let Some(left) = &mut self.bytes_left {
+            let Some(rest) = left.checked_sub(length) else {
+                let max = self.bytes_max.unwrap_or(ByteSize(0));
+                return Err(Fault::new(
+                    FaultKind::Limit,
+                    format!("the response is larger than {max}"),
+                )
+                .with_hint("raise it with `limits.response` in wharf.toml"));
+            };
+            *left = rest;
+        }
+        Ok(())
+    }
+
+    /// Nothing came: wait up to the idle limit.
+    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Fault> {
+        let idle = self.idle;
+        let deadline = self
+            .deadline
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
+        deadline.as_mut().poll(cx).map(|()| {
+            Fault::new(
+                FaultKind::Limit,
+                format!("the response body brought nothing for {idle:?}"),
+            )
+            .with_hint("raise it with `limits.body_idle` in wharf.toml")
+        })
+    }
+}
+
+impl Body for GuestBody {
+    type Data = Bytes;
+    type Error = Fault;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        let this = &mut *self;
+        let mut failed = None;
+        if let Some(run) = &mut this.run
+            && let Poll::Ready(result) = Pin::new(run).poll(cx)
+        {
+            this.run = None;
+            failed = result.err();
+        }
+        match Pin::new(&mut this.body).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => match this.note(&frame) {
+                Ok(()) => Poll::Ready(Some(Ok(frame))),
+                Err(fault) => {
+                    this.run = None;
+                    Poll::Ready(Some(Err(fault)))
+                }
+            },
+            Poll::Ready(None) if failed.is_none() => {
+                this.ended = true;
+                Poll::Ready(None)
+            }
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(failed.unwrap_or_else(|| {
+                Fault::new(
+                    FaultKind::Guest,
+                    format!("the guest broke its response off: {error:?}"),
+                )
+            })))),
+            Poll::Ready(None) | Poll::Pending if failed.is_some() => {
+                Poll::Ready(failed.map(Err))
+            }
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Pending => this.wait(cx).map(|fault| {
+                this.run = None;
+                Some(Err(fault))
+            }),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for GuestBody {
+    fn drop(&mut self) {
+        let complete = self.ended || self.announced == Some(0) || self.body.is_end_stream();
+        let Some(run) = self.run.take().filter(|_| complete) else {
+            return;
+        };
+        let After {
+            log,
+            id,
+            component,
+            time,
+        } = self.after.clone();
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        runtime.spawn(async move {
+            let problem = match tokio::time::timeout(time, run).await {
+                Ok(Ok(())) => return,
+                Ok(Err(fault)) => fault.message,
+                Err(_) => format!("still at work {time:?} after its response; ended"),
+            };
+            log.message(
+                Message::new(Level::Warn, "the guest failed after its response")
+                    .with("component", &*component)
+                    .with("request_id", id)
+                    .with("error", problem),
+            );
+        });
+    }
+}
+
+/// What is known of a request when its answer begins, for the log line at its end.
+#[derive(Debug)]
+pub(crate) struct Account {
+    pub(crate) log: Log,
+    pub(crate) id: RequestId,
+    pub(crate) started: Instant,
+    pub(crate) app: Arc<str>,
+    pub(crate) component: Option<Arc<str>>,
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) client: std::net::IpAddr,
+    pub(crate) error: Option<String>,
+}
+
+impl Account {
+    /// The client left before there was an answer.
+    fn close(&mut self, status: Option<StatusCode>, bytes_out: u64) {
+        self.log.request(RequestEvent {
+            time: SystemTime::now(),
+            request_id: self.id,
+            app: Arc::clone(&self.app),
+            component: self.component.take(),
+            method: std::mem::take(&mut self.method),
+            path: std::mem::take(&mut self.path),
+            status,
+            duration: self.started.elapsed(),
+            bytes_out,
+            error: self.error.take(),
+            client: Some(self.client),
+        });
+    }
+}
+
+/// Logs a request whose client left before its answer began.
+pub(crate) struct Pending(Option<Account>);
+
+impl Pending {
+    pub(crate) fn new(account: Account) -> Pending {
+        Pending(Some(account))
+    }
+
+    pub(crate) fn account(&mut self) -> &mut Account {
+        self.0.as_mut().expect("taken only at the end")
+    }
+
+    /// The answer begins: its body takes the account, and the place if one is held.
+    pub(crate) fn begin<B>(
+        mut self,
+        response: Response<B>,
+        place: Option<OwnedSemaphorePermit>,
+    ) -> Response<AccountedBody<B>> {
+        let account = self.0.take().expect("begins once");
+        let status = response.status();
+        response.map(|body| AccountedBody {
+            body,
+            account,
+            status,
+            bytes_out: 0,
+            place,
+        })
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if let Some(mut account) = self.0.take() {
+            account.error.get_or_insert_with(|| "the client left".to_owned());
+            account.close(None, 0);
+        }
+    }
+}
+
+/// A body that logs its request when it is done.
+pub(crate) struct AccountedBody<B> {
+    body: B,
+    account: Account,
+    status: StatusCode,
+    bytes_out: u64,
+    place: Option<OwnedSemaphorePermit>,
+}
+
+impl<B> Body for AccountedBody<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<BodyError>,
+{
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
+        match frame {
+            Some(Ok(frame)) => {
+                if let Some(data) = frame.data_ref() {
+                    self.bytes_out += data.remaining() as u64;
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Some(Err(error)) => {
+                let error = error.into();
+                self.account.error = Some(error.to_string());
+                self.place = None;
+                Poll::Ready(Some(Err(error)))
+            }
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl<B> Drop for AccountedBody<B> {
+    fn drop(&mut self) {
+        let (status, bytes_out) = (self.status, self.bytes_out);
+        self.account.close(Some(status), bytes_out);
+    }
+}

@@ -1,0 +1,217 @@
+//! WASI 0.2: one request, one instance, driven inside the connection's own task.
+//!
+//! The guest's run is a future that the response body owns. Polling the body polls the guest;
+//! dropping it ends the guest. No task is spawned, no channel crossed, so a request costs no
+//! wake-up of another thread. Only what a guest still does after its last byte moves to a task
+//! of its own, for as long as its time limit allows.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
+use std::time::Instant;
+
+use http::{Request, Response};
+use tokio::sync::oneshot;
+use wasmtime::Store;
+use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
+use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyPre};
+use wasmtime_wasi_http::{WasiBody, WasiHttpView};
+use wharf_engine::{CpuMeter, Fault, FaultKind, LimitHit, Metered};
+use wharf_host::InstanceState;
+
+use super::output::InstanceOutput;
+use super::{Blueprint, INSTANCE_IDLE, REQUESTS_PER_INSTANCE};
+use crate::body::GuestBody;
+use crate::log::RequestId;
+
+/// The run of a guest to its end.
+pub(crate) type Run = Metered<Pin<Box<dyn Future<Output = Result<(), Fault>> + Send>>>;
+
+/// Answers requests with instances of one 0.2 component.
+#[derive(Debug)]
+pub(super) struct Driver(Arc<Shared>);
+
+struct Shared {
+    blueprint: Arc<Blueprint>,
+    pre: ProxyPre<InstanceState>,
+    /// Instances that wait for their next request, the latest last; `None` without `reuse`.
+    idle: Option<Mutex<VecDeque<Idle>>>,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Driver").field("blueprint", &self.blueprint).finish_non_exhaustive()
+    }
+}
+
+struct Idle {
+    instance: Live,
+    since: Instant,
+}
+
+struct Live {
+    store: Store<InstanceState>,
+    proxy: Proxy,
+    meter: CpuMeter,
+    output: InstanceOutput,
+    requests: usize,
+}
+
+impl Driver {
+    pub(super) fn new(
+        blueprint: Arc<Blueprint>,
+        pre: ProxyPre<InstanceState>,
+        reuse: bool,
+    ) -> Driver {
+        Driver(Arc::new(Shared {
+            blueprint,
+            pre,
+            idle: reuse.then(Mutex::default),
+        }))
+    }
+
+    pub(super) async fn answer(
+        &self,
+        request: Request<WasiBody>,
+        id: RequestId,
+    ) -> Result<Response<GuestBody>, Fault> {
+        let (sender, mut head) = oneshot::channel();
+        let limits = &self.0.blueprint.limits;
+        let mut run = self.0.start(request, id, sender)?;
+        let to_head = std::future::poll_fn(|cx| {
+            // The guest sends the head while it is polled, so it is polled first.
+            let ended = Pin::new(&mut run).poll(cx);
+            if let Poll::Ready(head) = Pin::new(&mut head).poll(cx) {
+                return Poll::Ready(match (head, ended) {
+                    (Ok(Ok(response)), Poll::Ready(Ok(()))) => Ok((response, true)),
+                    (Ok(Ok(response)), Poll::Pending) => Ok((response, false)),
+                    (_, Poll::Ready(Err(fault))) => Err(fault),
+                    (Ok(Err(code)), _) => Err(refused_by_guest(&code)),
+                    (Err(_), _) => Err(no_response()),
+                });
+            }
+            match ended {
+                Poll::Ready(Err(fault)) => Poll::Ready(Err(fault)),
+                Poll::Ready(Ok(())) => Poll::Ready(Err(no_response())),
+                Poll::Pending => Poll::Pending,
+            }
+        });
+        let (response, ended) = tokio::time::timeout(limits.time, to_head)
+            .await
+            .map_err(|_| Fault::limit(LimitHit::Time { limit: limits.time }))??;
+        let run = (!ended).then_some(run);
+        Ok(GuestBody::wrap(response, run, limits, self.0.blueprint.after(id)))
+    }
+}
+
+type Head = Result<Response<WasiBody>, ErrorCode>;
+
+impl Shared {
+    fn start(
+        self: &Arc<Self>,
+        request: Request<WasiBody>,
+        id: RequestId,
+        head: oneshot::Sender<Head>,
+    ) -> Result<Run, Fault> {
+        let shared = Arc::clone(self);
+        if let Some(live) = self.take_idle() {
+            live.meter.refill();
+            let meter = live.meter.clone();
+            let run = async move { shared.run(live, request, id, head).await };
+            return Ok(meter.measure(Box::pin(run)));
+        }
+        let (state, meter, output) = self.blueprint.state()?;
+        let run = {
+            let meter = meter.clone();
+            async move {
+                let mut store = shared.blueprint.engine.new_store(state);
+                let proxy = match shared.pre.instantiate_async(&mut store).await {
+                    Ok(proxy) => proxy,
+                    Err(error) => return Err(fault_of(&error, &store)),
+                };
+                let live = Live {
+                    store,
+                    proxy,
+                    meter,
+                    output,
+                    requests: 0,
+                };
+                shared.run(live, request, id, head).await
+            }
+        };
+        Ok(meter.measure(Box::pin(run)))
+    }
+
+    async fn run(
+        &self,
+        mut live: Live,
+        request: Request<WasiBody>,
+        id: RequestId,
+        head: oneshot::Sender<Head>,
+    ) -> Result<(), Fault> {
+        let at_work = live.output.request(id);
+        live.requests += 1;
+        let result = call(&mut live, request, head).await;
+        drop(at_work);
+        match result {
+            Ok(()) => {
+                self.keep(live);
+                Ok(())
+            }
+            Err(error) => Err(fault_of(&error, &live.store)),
+        }
+    }
+
+    fn take_idle(&self) -> Option<Live> {
+        let mut idle = self.idle.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(oldest) = idle.front() {
+            if oldest.since.elapsed() < INSTANCE_IDLE {
+                break;
+            }
+            idle.pop_front();
+        }
+        idle.pop_back().map(|idle| idle.instance)
+    }
+
+    fn keep(&self, instance: Live) {
+        let Some(idle) = &self.idle else { return };
+        if instance.requests < REQUESTS_PER_INSTANCE {
+            idle.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push_back(Idle {
+                    instance,
+                    since: Instant::now(),
+                });
+        }
+    }
+}
+
+async fn call(
+    live: &mut Live,
+    request: Request<WasiBody>,
+    head: oneshot::Sender<Head>,
+) -> wasmtime::Result<()> {
+    let mut http = live.store.data_mut().http();
+    let request = http.new_incoming_request(Scheme::Http, request)?;
+    let out = http.new_response_outparam(head)?;
+    live.proxy
+        .wasi_http_incoming_handler()
+        .call_handle(&mut live.store, request, out)
+        .await
+}
+
+fn fault_of(error: &wasmtime::Error, store: &Store<InstanceState>) -> Fault {
+    super::p3::exit_fault(error)
+        .unwrap_or_else(|| Fault::from_wasmtime(error, store.data().store_limits().hit()))
+}
+
+fn no_response() -> Fault {
+    Fault::new(FaultKind::Guest, "the guest ended without a response")
+        .with_hint("it must set the response outparam before it returns")
+}
+
+fn refused_by_guest(code: &ErrorCode) -> Fault {
+    Fault::new(FaultKind::Guest, format!("the guest answered with an error: {code:?}"))
+}

@@ -1,0 +1,207 @@
+//! The node: hands each request to the live app.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use arc_swap::ArcSwapOption;
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use http_body::Body;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use wasmtime_wasi_http::WasiBody;
+use wharf_engine::Fault;
+
+use crate::answer::{self, Detail};
+use crate::app::{LiveApp, Target};
+use crate::body::{Account, AnswerBody, BodyError, Pending};
+use crate::component::LiveComponent;
+use crate::files::FileRequest;
+use crate::log::{Level, Log, Message, RequestId};
+use crate::request::{self, Origin};
+use crate::watch::{DevOverlay, Navigation};
+
+/// Settings of a [`Node`].
+#[derive(Debug, Clone, Default)]
+pub struct NodeOptions {
+    /// Put a guest's error into the answer, for a developer's own machine.
+    pub show_errors: bool,
+    /// The overlay of `wharf up --watch`.
+    pub overlay: Option<DevOverlay>,
+}
+
+/// Holds the live app and answers requests with it. The app can be swapped at any time; requests
+/// under way finish on the one they began with.
+#[derive(Debug)]
+pub struct Node {
+    app: ArcSwapOption<LiveApp>,
+    log: Log,
+    detail: Detail,
+    overlay: Option<DevOverlay>,
+}
+
+impl Node {
+    /// A node without an app yet.
+    pub fn new(log: Log, options: NodeOptions) -> Node {
+        Node {
+            app: ArcSwapOption::empty(),
+            log,
+            detail: if options.show_errors { Detail::Full } else { Detail::IdOnly },
+            overlay: options.overlay,
+        }
+    }
+
+    /// Serves `app` from the next request on.
+    pub fn serve(&self, app: Arc<LiveApp>) {
+        self.app.store(Some(app));
+    }
+
+    /// The app that is served.
+    pub fn app(&self) -> Option<Arc<LiveApp>> {
+        self.app.load_full()
+    }
+
+    pub(crate) fn log(&self) -> &Log {
+        &self.log
+    }
+
+    pub(crate) fn overlay(&self) -> Option<&DevOverlay> {
+        self.overlay.as_ref()
+    }
+
+    /// Answers one request.
+    pub(crate) async fn answer(
+        &self,
+        mut request: Request<Incoming>,
+        client: SocketAddr,
+    ) -> Response<impl Body<Data = Bytes, Error = BodyError> + use<>> {
+        let app = self.app.load_full();
+        let id = RequestId::random();
+        let mut pending = Pending::new(Account {
+            log: self.log.clone(),
+            id,
+            started: Instant::now(),
+            app: app.as_ref().map_or_else(|| "-".into(), |app| Arc::clone(&app.name)),
+            component: None,
+            method: request.method().clone(),
+            path: request.uri().path().to_owned(),
+            client: client.ip(),
+            error: None,
+        });
+        let navigation = match &self.overlay {
+            Some(overlay) => {
+                if let Some(response) = overlay.respond(request.method(), request.uri().path()) {
+                    let response = response.map(AnswerBody::Dev);
+                    return pending.begin(Navigation::other().finish(response), None);
+                }
+                let method = request.method().clone();
+                overlay.navigation(&method, request.headers_mut())
+            }
+            None => Navigation::other(),
+        };
+        let (response, place) = match app {
+            Some(app) => self.route(&app, request, Origin { id, client }, &mut pending).await,
+            None => (self.no_app(), None),
+        };
+        pending.begin(navigation.finish(response), place)
+    }
+
+    fn no_app(&self) -> Response<AnswerBody> {
+        match &self.overlay {
+            Some(overlay) => overlay.placeholder().map(AnswerBody::Dev),
+            None => answer::text(StatusCode::SERVICE_UNAVAILABLE, "no app is being served yet"),
+        }
+    }
+
+    async fn route(
+        &self,
+        app: &LiveApp,
+        mut request: Request<Incoming>,
+        origin: Origin,
+        pending: &mut Pending,
+    ) -> (Response<AnswerBody>, Option<tokio::sync::OwnedSemaphorePermit>) {
+        if request.method() == Method::CONNECT {
+            return (answer::no_connect(), None);
+        }
+        if request::wants_upgrade(request.headers()) {
+            return (answer::no_upgrade(), None);
+        }
+        if let Err(bad) = request::prepare(&mut request, origin) {
+            return (answer::text(StatusCode::BAD_REQUEST, bad.text()), None);
+        }
+        match app.target(request.uri().path()) {
+            None => (answer::no_route(request.uri().path()), None),
+            Some(Target::Files(files)) => {
+                let file = FileRequest {
+                    method: request.method(),
+                    path: request.uri().path(),
+                    query: request.uri().query(),
+                    headers: request.headers(),
+                };
+                match files.respond(file).await {
+                    Ok(response) => (response.map(AnswerBody::Files), None),
+                    Err(error) => {
+                        pending.account().error = Some(error.to_string());
+                        let text = format!("a file cannot be read (request {})", origin.id);
+                        (answer::text(StatusCode::INTERNAL_SERVER_ERROR, text), None)
+                    }
+                }
+            }
+            Some(Target::Component(component)) => {
+                pending.account().component = Some(Arc::clone(component.name()));
+                self.ask(component, request, origin, pending).await
+            }
+        }
+    }
+
+    async fn ask(
+        &self,
+        component: &LiveComponent,
+        request: Request<Incoming>,
+        origin: Origin,
+        pending: &mut Pending,
+    ) -> (Response<AnswerBody>, Option<tokio::sync::OwnedSemaphorePermit>) {
+        let place = match component.admission().enter(component.limits().time).await {
+            Ok(place) => place,
+            Err(refused) => {
+                pending.account().error = Some(format!(
+                    "refused: limit of {} requests at once met",
+                    component.limits().concurrency
+                ));
+                return (answer::refused(refused), None);
+            }
+        };
+        let request = request.map(incoming);
+        match component.answer(request, origin.id).await {
+            Ok(response) => (
+                response.map(|body| AnswerBody::Guest(Box::new(body))),
+                Some(place),
+            ),
+            Err(fault) => {
+                self.log_fault(&fault, component, origin.id);
+                pending.account().error = Some(fault.message.clone());
+                (answer::fault(&fault, origin.id, self.detail), None)
+            }
+        }
+    }
+
+    fn log_fault(&self, fault: &Fault, component: &LiveComponent, id: RequestId) {
+        let mut message = Message::new(Level::Error, fault.message.clone())
+            .with("kind", fault.kind.as_str())
+            .with("component", &**component.name())
+            .with("request_id", id);
+        if let Some(hint) = &fault.hint {
+            message = message.with("hint", hint.as_str());
+        }
+        if let Some(backtrace) = &fault.backtrace {
+            message = message.with("backtrace", backtrace.trim_end());
+        }
+        self.log.message(message);
+    }
+}
+
+/// A request body as the guest reads it.
+fn incoming(body: Incoming) -> WasiBody {
+    body.map_err(wasmtime_wasi_http::Error::Hyper).boxed_unsync()
+}

@@ -1,0 +1,215 @@
+//! A request on its way in: who asks, for what, and what the guest is told of it.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+
+use http::header::{CONNECTION, FORWARDED, HOST, HeaderName, HeaderValue, UPGRADE};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, Method, Request, Uri, Version};
+
+use crate::log::RequestId;
+
+static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub(crate) static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Why a request cannot be handed to an app.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BadRequest {
+    /// HTTP/1.1 demands exactly one valid `Host` (RFC 9112, section 3.2).
+    Host,
+    /// The path has `.` or `..` segments, which clients resolve themselves (RFC 3986, 6.2.2.3).
+    DotSegments,
+    /// The target is not a path.
+    Target,
+}
+
+impl BadRequest {
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            BadRequest::Host => "the request needs one valid Host",
+            BadRequest::DotSegments => "the path has dot segments",
+            BadRequest::Target => "the request's target is no path",
+        }
+    }
+}
+
+/// What is known of a request besides its head.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Origin {
+    pub(crate) id: RequestId,
+    pub(crate) client: SocketAddr,
+}
+
+/// Makes the request's URI absolute and its forwarded headers ours.
+///
+/// Copies of `Forwarded`, `X-Forwarded-*` and `X-Request-Id` that the client sent are dropped:
+/// anyone can write them.
+pub(crate) fn prepare<B>(request: &mut Request<B>, origin: Origin) -> Result<(), BadRequest> {
+    let path = request.uri().path_and_query().cloned();
+    let path = match path {
+        Some(path) if path.path().starts_with('/') => path,
+        Some(path) if path.path() == "*" && request.method() == Method::OPTIONS => {
+            PathAndQuery::from_static("/")
+        }
+        _ => return Err(BadRequest::Target),
+    };
+    if has_dot_segments(path.path()) {
+        return Err(BadRequest::DotSegments);
+    }
+    let authority = authority(request)?;
+    forward(request.headers_mut(), &authority, origin);
+    *request.uri_mut() = Uri::builder()
+        .scheme(Scheme::HTTP)
+        .authority(authority)
+        .path_and_query(path)
+        .build()
+        .map_err(|_| BadRequest::Target)?;
+    Ok(())
+}
+
+/// The authority asked for: of the target if it has one, else of `Host`.
+fn authority<B>(request: &Request<B>) -> Result<Authority, BadRequest> {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return Err(BadRequest::Host);
+    }
+    if let Some(authority) = request.uri().authority() {
+        return Ok(authority.clone());
+    }
+    match host {
+        Some(host) => Authority::try_from(host.as_bytes())
+            .ok()
+            .filter(|authority| !authority.as_str().contains('@'))
+            .ok_or(BadRequest::Host),
+        None if request.version() == Version::HTTP_10 => Ok(Authority::from_static("localhost")),
+        None => Err(BadRequest::Host),
+    }
+}
+
+fn forward(headers: &mut HeaderMap, authority: &Authority, origin: Origin) {
+    for name in [&X_FORWARDED_FOR, &X_FORWARDED_HOST, &X_FORWARDED_PROTO] {
+        headers.remove(name);
+    }
+    headers.remove(FORWARDED);
+    let ip = origin.client.ip();
+    let mut text = ip.to_string();
+    let value = |text: &str| HeaderValue::try_from(text).ok();
+    if let Some(value) = value(&text) {
+        headers.insert(X_FORWARDED_FOR.clone(), value);
+    }
+    if let Some(value) = value(authority.as_str()) {
+        headers.insert(X_FORWARDED_HOST.clone(), value);
+    }
+    headers.insert(X_FORWARDED_PROTO.clone(), HeaderValue::from_static("http"));
+    text.clear();
+    let _ = match ip {
+        std::net::IpAddr::V4(ip) => write!(text, "for={ip}"),
+        std::net::IpAddr::V6(ip) => write!(text, "for=\"[{ip}]\""),
+    };
+    let _ = write!(text, ";host=\"{authority}\";proto=http");
+    if let Some(value) = value(&text) {
+        headers.insert(FORWARDED, value);
+    }
+    text.clear();
+    let _ = write!(text, "{}", origin.id);
+    if let Some(value) = value(&text) {
+        headers.insert(X_REQUEST_ID.clone(), value);
+    }
+}
+
+fn has_dot_segments(path: &str) -> bool {
+    path.contains('.') | path.contains("%2") && path.split('/').any(|segment| {
+        let plain = segment.replace("%2e", ".").replace("%2E", ".");
+        plain == "." || plain == ".."
+    })
+}
+
+/// Whether the client asks for another protocol on this connection, as WebSocket does.
+pub(crate) fn wants_upgrade(headers: &HeaderMap) -> bool {
+    headers.contains_key(UPGRADE)
+        && headers.get_all(CONNECTION).iter().any(|value| {
+            value.to_str().is_ok_and(|value| {
+                value
+                    .split(',')
+                    .any(|token| token.trim().eq_ignore_ascii_case("upgrade"))
+            })
+        })
+        // An offer of cleartext HTTP/2 may be ignored (RFC 9113, section 3.1).
+        && headers.get(UPGRADE).is_none_or(|value| !value.as_bytes().eq_ignore_ascii_case(b"h2c"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prepared(request: http::request::Builder) -> Result<Request<()>, BadRequest> {
+        let mut request = request.body(()).unwrap();
+        let origin = Origin {
+            id: RequestId::random(),
+            client: "192.0.2.7:1234".parse().unwrap(),
+        };
+        prepare(&mut request, origin).map(|()| request)
+    }
+
+    #[test]
+    fn what_a_client_forwards_is_replaced() {
+        let request = prepared(
+            Request::get("/a?b=c")
+                .header("host", "example.com:8080")
+                .header("x-forwarded-for", "10.0.0.1")
+                .header("x-forwarded-for", "10.0.0.2")
+                .header("forwarded", "for=evil")
+                .header("x-request-id", "mine"),
+        )
+        .unwrap();
+        let headers = request.headers();
+        assert_eq!(request.uri(), "http://example.com:8080/a?b=c");
+        assert_eq!(headers.get_all("x-forwarded-for").iter().count(), 1);
+        assert_eq!(headers["x-forwarded-for"], "192.0.2.7");
+        assert_eq!(headers["x-forwarded-host"], "example.com:8080");
+        assert_eq!(
+            headers["forwarded"],
+            "for=192.0.2.7;host=\"example.com:8080\";proto=http"
+        );
+        assert_eq!(headers["x-request-id"].len(), 32);
+    }
+
+    #[test]
+    fn a_request_needs_one_host_and_a_plain_path() {
+        let check = |request: http::request::Builder, expected| {
+            assert_eq!(prepared(request).map(|_| ()), expected);
+        };
+        check(Request::get("/"), Err(BadRequest::Host));
+        check(Request::get("/").version(Version::HTTP_10), Ok(()));
+        check(Request::get("http://a.example/x"), Ok(()));
+        check(
+            Request::get("/").header("host", "a").header("host", "b"),
+            Err(BadRequest::Host),
+        );
+        check(Request::get("/").header("host", "me@a"), Err(BadRequest::Host));
+        check(Request::get("/").header("host", "a b"), Err(BadRequest::Host));
+        for path in ["/a/../b", "/..", "/a/./b", "/a/%2e%2E/b", "/%2e"] {
+            check(
+                Request::get(path).header("host", "a"),
+                Err(BadRequest::DotSegments),
+            );
+        }
+        for path in ["/a..b", "/.well-known/x", "/...", "/a%2Fb"] {
+            check(Request::get(path).header("host", "a"), Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_websocket_handshake_is_seen() {
+        let mut headers = HeaderMap::new();
+        headers.insert("connection", HeaderValue::from_static("keep-alive, Upgrade"));
+        assert!(!wants_upgrade(&headers));
+        headers.insert("upgrade", HeaderValue::from_static("websocket"));
+        assert!(wants_upgrade(&headers));
+        headers.insert("upgrade", HeaderValue::from_static("h2c"));
+        assert!(!wants_upgrade(&headers));
+    }
+}

@@ -1,0 +1,191 @@
+//! The server: accepts connections, speaks HTTP/1.1 and HTTP/2, drains.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::log::{Level, Message};
+use crate::node::Node;
+
+/// Settings of a [`Server`].
+#[derive(Debug, Clone)]
+pub struct ServerOptions {
+    /// Where to listen; port 0 takes a free one.
+    pub addr: SocketAddr,
+    /// Time for a client to send a request's head.
+    pub header_time: Duration,
+    /// How long draining may take.
+    pub drain: Duration,
+}
+
+impl ServerOptions {
+    /// The defaults: 30 s for a head, 10 s to drain.
+    pub fn new(addr: SocketAddr) -> ServerOptions {
+        ServerOptions {
+            addr,
+            header_time: Duration::from_secs(30),
+            drain: Duration::from_secs(10),
+        }
+    }
+}
+
+/// The server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Its address is taken.
+    #[error("{addr} is in use by another program")]
+    InUse {
+        /// The address.
+        addr: SocketAddr,
+    },
+    /// It may not listen there.
+    #[error("cannot listen on {addr}: {source}")]
+    Listen {
+        /// The address.
+        addr: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl ServeError {
+    /// What to do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            ServeError::InUse { .. } => {
+                "end it, or choose another address: `--addr 127.0.0.1:0` takes a free port"
+            }
+            ServeError::Listen { source, .. }
+                if source.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                "ports below 1024 need privileges; choose a higher one with `--addr`"
+            }
+            ServeError::Listen { .. } => "give an address of this machine with `--addr`",
+        }
+    }
+}
+
+/// A listening server.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    addr: SocketAddr,
+    options: ServerOptions,
+}
+
+/// A pause after an accept that failed for want of descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Streams that one HTTP/2 connection may have open.
+const H2_STREAMS_MAX: u32 = 256;
+
+impl Server {
+    /// Starts to listen. Connections wait until [`Server::run`].
+    ///
+    /// # Errors
+    /// When the address cannot be had.
+    pub async fn bind(options: ServerOptions) -> Result<Server, ServeError> {
+        let listener = TcpListener::bind(options.addr).await.map_err(|source| {
+            if source.kind() == io::ErrorKind::AddrInUse {
+                ServeError::InUse { addr: options.addr }
+            } else {
+                ServeError::Listen {
+                    addr: options.addr,
+                    source,
+                }
+            }
+        })?;
+        let addr = listener.local_addr().unwrap_or(options.addr);
+        Ok(Server {
+            listener,
+            addr,
+            options,
+        })
+    }
+
+    /// The address that it listens on.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Answers requests with `node` until `stop` is ready; then takes no new connection, lets
+    /// requests under way finish for the drain time, and returns whether all did.
+    pub async fn run(self, node: Arc<Node>, stop: impl Future<Output = ()>) -> bool {
+        let graceful = GracefulShutdown::new();
+        let mut stop = std::pin::pin!(stop);
+        loop {
+            tokio::select! {
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, client)) => {
+                        self.connect(stream, client, &node, &graceful);
+                    }
+                    Err(error) if is_of_one_connection(&error) => {}
+                    Err(error) => {
+                        node.log().message(
+                            Message::new(Level::Warn, "cannot accept a connection")
+                                .with("error", error.to_string()),
+                        );
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+                () = &mut stop => break,
+            }
+        }
+        drop(self.listener);
+        if let Some(overlay) = node.overlay() {
+            overlay.shut_down();
+        }
+        tokio::time::timeout(self.options.drain, graceful.shutdown())
+            .await
+            .is_ok()
+    }
+
+    fn connect(
+        &self,
+        stream: TcpStream,
+        client: SocketAddr,
+        node: &Arc<Node>,
+        graceful: &GracefulShutdown,
+    ) {
+        // Answers are written whole; waiting for more would only delay them.
+        let _ = stream.set_nodelay(true);
+        let node = Arc::clone(node);
+        let service = service_fn(move |request| {
+            let node = Arc::clone(&node);
+            async move { Ok::<_, Infallible>(node.answer(request, client).await) }
+        });
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.options.header_time)
+            .pipeline_flush(true)
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(H2_STREAMS_MAX)
+            .keep_alive_interval(Some(Duration::from_secs(30)))
+            .keep_alive_timeout(Duration::from_secs(20));
+        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+        let connection = graceful.watch(connection);
+        tokio::spawn(async move {
+            // A connection that fails is the client's matter: it left, or broke the protocol.
+            let _ = connection.await;
+        });
+    }
+}
+
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+    )
+}
