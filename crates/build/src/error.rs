@@ -223,7 +223,7 @@ pub struct ImpureUse {
 impl fmt::Display for ImpureUse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
-            Some(place) => write!(f, "`{}` at {place}", self.item),
+            Some(place) => write!(f, "`{}` ({place})", self.item),
             None => write!(f, "`{}`", self.item),
         }
     }

@@ -28,6 +28,11 @@ pub enum Step {
         /// What compiles it, such as `cargo`.
         tool: &'static str,
     },
+    /// A `pure` component's code is searched for calls into a system.
+    CheckPure {
+        /// The component's name.
+        component: String,
+    },
     /// wasm-opt works on a component's core module.
     Optimize {
         /// The component's name.
@@ -57,6 +62,7 @@ impl fmt::Display for Step {
                 write!(f, "installing a Rust target: rustup target add {target}")
             }
             Self::Compile { component, tool } => write!(f, "compiling {component} with {tool}"),
+            Self::CheckPure { component } => write!(f, "checking that {component} is pure"),
             Self::Optimize { component } => write!(f, "optimising {component} with wasm-opt"),
             Self::Read { component, file } => {
                 write!(f, "reading {component} from {}", file.display())

@@ -18,6 +18,27 @@ use crate::text::without_colours;
 /// The most text of a failing build that is kept for the error page.
 const OUTPUT_BYTES_MAX: usize = 256 * 1024;
 
+/// The profile of the build that is looked into and never run: nothing inlined,
+/// lines known. `dev` would bring the crate's own settings.
+const CHECK_PROFILE: &[&str] = &[
+    "profile.wharf-check.inherits=\"dev\"",
+    "profile.wharf-check.opt-level=0",
+    "profile.wharf-check.debug=\"line-tables-only\"",
+    "profile.wharf-check.strip=\"none\"",
+    "profile.wharf-check.lto=\"off\"",
+    "profile.wharf-check.panic=\"abort\"",
+    "profile.wharf-check.package.\"*\".opt-level=0",
+];
+
+/// How a crate is compiled.
+#[derive(Clone, Copy)]
+pub(super) enum Profile<'a> {
+    /// To be packed.
+    Release(&'a Defaults),
+    /// To be searched for calls into std.
+    Check,
+}
+
 /// What is compiled, and how.
 pub(super) struct Job<'a> {
     pub(super) component: &'a str,
@@ -25,7 +46,7 @@ pub(super) struct Job<'a> {
     pub(super) target: &'a str,
     pub(super) choice: &'a Choice,
     pub(super) features: &'a [String],
-    pub(super) profile: &'a Defaults,
+    pub(super) profile: Profile<'a>,
     /// The folder of the crate that stands for `wharf-sdk` from crates.io.
     pub(super) sdk: Option<&'a Path>,
 }
@@ -36,9 +57,13 @@ pub(super) fn cargo_rustc(
     toolchain: &Toolchain,
     job: &Job<'_>,
 ) -> Result<PathBuf, BuildError> {
-    let step = Step::Compile {
-        component: job.component.to_string(),
-        tool: "cargo",
+    let component = job.component.to_string();
+    let step = match job.profile {
+        Profile::Release(_) => Step::Compile {
+            component,
+            tool: "cargo",
+        },
+        Profile::Check => Step::CheckPure { component },
     };
     during(session.progress, &step, || {
         let mut command = command(session, toolchain, job);
@@ -79,7 +104,7 @@ fn command(session: &Session<'_>, toolchain: &Toolchain, job: &Job<'_>) -> Comma
     let mut command = Command::new(&toolchain.cargo);
     command
         .current_dir(job.folder)
-        .args(["rustc", "--release", "--target", job.target])
+        .args(["rustc", "--target", job.target])
         .arg("--message-format=json-render-diagnostics")
         .arg("--manifest-path")
         .arg(&job.choice.manifest_path);
@@ -100,6 +125,18 @@ fn command(session: &Session<'_>, toolchain: &Toolchain, job: &Job<'_>) -> Comma
     if let Some(sdk) = job.sdk {
         command.arg("--config").arg(crate::sdk::patch_key(sdk));
     }
+    match job.profile {
+        Profile::Release(defaults) => {
+            command.arg("--release");
+            command.envs(defaults.environment.iter().copied());
+        }
+        Profile::Check => {
+            command.args(["--profile", "wharf-check"]);
+            for setting in CHECK_PROFILE {
+                command.args(["--config", setting]);
+            }
+        }
+    }
     match &job.choice.target {
         Target::Library(_) => command.args(["--lib", "--crate-type", "cdylib"]),
         Target::Binary(name) => command.args(["--bin", name]),
@@ -110,9 +147,6 @@ fn command(session: &Session<'_>, toolchain: &Toolchain, job: &Job<'_>) -> Comma
         command.args(["--", "-C", "link-arg=--skip-wit-component"]);
     } else {
         debug_assert_eq!(job.target, TARGET_PURE);
-    }
-    for (variable, value) in &job.profile.environment {
-        command.env(variable, value);
     }
     // Set by a cargo that runs us (`cargo run`); they would confuse this one.
     for variable in [

@@ -32,6 +32,9 @@ const TARGET_WASI: &str = "wasm32-wasip2";
 /// The target whose std imports nothing.
 const TARGET_PURE: &str = "wasm32-unknown-unknown";
 
+/// The largest unoptimised module that is checked for being pure: 1 GiB.
+const CHECKED_BYTES_MAX: u64 = 1 << 30;
+
 /// What cargo made of a crate, before optimising.
 pub(crate) struct Compiled {
     /// The core module as linked, names and features still inside.
@@ -63,34 +66,49 @@ pub(crate) fn compile(
         .needs_sdk
         .then(|| crate::sdk::unpack(&session.options.cache_dir))
         .transpose()?;
-    let built = compile::cargo_rustc(
-        session,
-        &toolchain,
-        &compile::Job {
-            component,
-            folder,
-            target,
-            choice: &choice,
-            features: &options.features,
-            profile: &profile,
-            sdk: patch.as_deref(),
-        },
-    )?;
+    let job = compile::Job {
+        component,
+        folder,
+        target,
+        choice: &choice,
+        features: &options.features,
+        profile: compile::Profile::Release(&profile),
+        sdk: patch.as_deref(),
+    };
+    let built = compile::cargo_rustc(session, &toolchain, &job)?;
     let module = crate::error::read_limited(&built, wharf_artifact::WASM_BYTES_MAX)?;
     if options.pure {
-        let used = pure::uses(&module, &choice);
-        if !used.is_empty() {
-            return Err(BuildError::NotPure {
-                component: component.to_string(),
-                used,
-            });
-        }
+        check_pure(session, &toolchain, &job)?;
     }
     let inputs = inputs::of_crate(folder, &choice, &toolchain, &built)?;
     Ok(Compiled {
         module,
         keep_names: profile.keep_names,
         inputs,
+    })
+}
+
+/// Builds the crate once more without optimising, and looks for calls that a
+/// pure component cannot make.
+fn check_pure(
+    session: &Session<'_>,
+    toolchain: &toolchain::Toolchain,
+    job: &compile::Job<'_>,
+) -> Result<(), BuildError> {
+    let job = compile::Job {
+        profile: compile::Profile::Check,
+        ..*job
+    };
+    let built = compile::cargo_rustc(session, toolchain, &job)?;
+    // Larger than the release build by its debug information.
+    let module = crate::error::read_limited(&built, CHECKED_BYTES_MAX)?;
+    let used = pure::uses(&module, job.choice.package_folder());
+    if used.is_empty() {
+        return Ok(());
+    }
+    Err(BuildError::NotPure {
+        component: job.component.to_string(),
+        used,
     })
 }
 

@@ -113,6 +113,47 @@ fn a_handler_is_built_for_both_versions_of_wasi() {
 }
 
 #[test]
+fn a_pure_component_that_uses_a_system_is_told_where() {
+    let world = World::new();
+    crate_with(&world, "[dependencies]\nwharf-sdk = \"0.1\"\n");
+    world.manifest(".", &format!("pure = true\n{ROUTE}"));
+    world.put(
+        "src/lib.rs",
+        "use std::time::Instant;
+        #[wharf_sdk::http]
+        async fn handle() -> String {
+            let start = Instant::now();
+            let home = std::env::var(\"HOME\");
+            let file = std::fs::read_to_string(home.unwrap_or_default());
+            let later = Some(start).filter(|_| false).unwrap_or_else(Instant::now);
+            println!(\"{later:?}\");
+            std::thread::spawn(|| ());
+            format!(\"{file:?} {:?}\", std::net::TcpStream::connect(\"a:80\").is_ok())
+        }",
+    );
+    let error = world.fail();
+    let BuildError::NotPure { used, .. } = &error else {
+        panic!("{error}");
+    };
+    let mut places = used.iter().map(|used| used.place.as_deref().unwrap());
+    for line in 4..=10 {
+        assert_eq!(
+            places.next(),
+            Some(&*format!("src/lib.rs:{line}")),
+            "{error}"
+        );
+    }
+    assert_eq!(places.next(), None, "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("`std::time::Instant::now` (src/lib.rs:4)"),
+        "{error}"
+    );
+    assert!(error.hint().unwrap().contains("remove `pure = true`"));
+}
+
+#[test]
 fn a_cancelled_build_ends_and_leaves_no_record() {
     let mut world = World::new();
     crate_with(&world, "");
