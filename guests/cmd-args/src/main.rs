@@ -28,7 +28,9 @@ fn run(words: &[&str]) -> io::Result<ExitCode> {
             }
         }
         ["env"] => {
-            let mut lines: Vec<_> = env::vars().map(|(name, value)| format!("{name}={value}")).collect();
+            let mut lines: Vec<_> = env::vars()
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect();
             lines.sort();
             for line in lines {
                 println!("{line}");
@@ -62,7 +64,9 @@ fn run(words: &[&str]) -> io::Result<ExitCode> {
             println!("{}", since.as_secs());
         }
         ["sleep", milliseconds] => {
-            let milliseconds = milliseconds.parse().map_err(|_| io::ErrorKind::InvalidInput)?;
+            let milliseconds = milliseconds
+                .parse()
+                .map_err(|_| io::ErrorKind::InvalidInput)?;
             std::thread::sleep(std::time::Duration::from_millis(milliseconds));
         }
         ["panic"] => panic!("on purpose"),

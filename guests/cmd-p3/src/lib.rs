@@ -17,10 +17,17 @@ impl wasip3::exports::cli::run::Guest for Command {
         let arguments = environment::get_arguments();
         let words: Vec<&str> = arguments.iter().skip(1).map(String::as_str).collect();
         match &words[..] {
-            [] | ["args", ..] => print(words.iter().map(|word| format!("{word}\n")).collect()).await,
+            [] | ["args", ..] => {
+                print(words.iter().map(|word| format!("{word}\n")).collect()).await
+            }
             ["env"] => {
                 let lines = environment::get_environment().into_iter();
-                print(lines.map(|(name, value)| format!("{name}={value}\n")).collect()).await
+                print(
+                    lines
+                        .map(|(name, value)| format!("{name}={value}\n"))
+                        .collect(),
+                )
+                .await
             }
             ["cat"] => copy().await,
             ["sleep", milliseconds] => {

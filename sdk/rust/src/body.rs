@@ -95,7 +95,7 @@ impl Body {
         T: Into<Bytes>,
         E: Into<Error>,
     {
-        Body::boxed(StreamBody(stream))
+        Body::boxed(StreamBody(Box::pin(stream)))
     }
 
     /// A body of any other implementation of [`http_body::Body`].
@@ -174,8 +174,7 @@ impl Body {
     ///
     /// When the body broke off, or is longer: an error with status `413`.
     pub async fn bytes_max(mut self, length_max: usize) -> Result<Bytes> {
-        let too_long =
-            || Error::with_status(StatusCode::PAYLOAD_TOO_LARGE, "the body is too long");
+        let too_long = || Error::with_status(StatusCode::PAYLOAD_TOO_LARGE, "the body is too long");
         if self.size_hint().lower() > length_max as u64 {
             return Err(too_long());
         }
@@ -209,9 +208,8 @@ impl Body {
     /// As [`Body::bytes`]; and with status `400` when it is not UTF-8.
     pub async fn text(self) -> Result<String> {
         let bytes = self.bytes().await?;
-        String::from_utf8(bytes.into()).map_err(|_| {
-            Error::with_status(StatusCode::BAD_REQUEST, "the body is not UTF-8 text")
-        })
+        String::from_utf8(bytes.into())
+            .map_err(|_| Error::with_status(StatusCode::BAD_REQUEST, "the body is not UTF-8 text"))
     }
 
     /// The length, where it is known before the body is read.
@@ -307,7 +305,7 @@ impl From<()> for Body {
     }
 }
 
-struct StreamBody<S>(S);
+struct StreamBody<S>(Pin<Box<S>>);
 
 impl<S, T, E> HttpBody for StreamBody<S>
 where
@@ -319,13 +317,10 @@ where
     type Error = Error;
 
     fn poll_frame(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>>>> {
-        // SAFETY: the field is pinned with its struct, which is never moved
-        // out of and has no `Drop` of its own.
-        let stream = unsafe { self.map_unchecked_mut(|body| &mut body.0) };
-        stream.poll_next(context).map(|item| {
+        self.0.as_mut().poll_next(context).map(|item| {
             item.map(|item| match item {
                 Ok(data) => Ok(Frame::data(data.into())),
                 Err(error) => Err(error.into()),
@@ -361,4 +356,114 @@ where
     fn size_hint(&self) -> SizeHint {
         self.0.size_hint()
     }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use futures_util::{StreamExt, future, stream};
+    use http::{HeaderMap, HeaderValue, StatusCode};
+
+    use super::Body;
+    use crate::{Error, Result};
+
+    fn run<F: Future>(future: F) -> F::Output {
+        let mut future = std::pin::pin!(future);
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        // All that these tests wait for is in the same future.
+        for _ in 0..1000 {
+            if let std::task::Poll::Ready(output) = future.as_mut().poll(&mut context) {
+                return output;
+            }
+        }
+        panic!("the future never ends")
+    }
+
+    #[test]
+    fn a_body_is_collected_up_to_its_limit() {
+        let parts = || Body::from_stream(stream::iter(["ab", "cd", ""]).map(Ok::<_, Error>));
+        assert_eq!(run(parts().bytes()).unwrap(), "abcd");
+        assert_eq!(run(parts().bytes_max(4)).unwrap(), "abcd");
+        let error = run(parts().bytes_max(3)).unwrap_err();
+        assert_eq!(error.status(), Some(StatusCode::PAYLOAD_TOO_LARGE));
+        let known = Body::from("abcd");
+        assert!(run(known.bytes_max(3)).is_err());
+    }
+
+    #[test]
+    fn text_must_be_utf8() {
+        assert_eq!(run(Body::from("é").text()).unwrap(), "é");
+        let error = run(Body::from(vec![0xff]).text()).unwrap_err();
+        assert_eq!(error.status(), Some(StatusCode::BAD_REQUEST));
+    }
+
+    #[test]
+    fn a_channel_carries_chunks_then_trailers() {
+        let (mut sender, mut body) = Body::channel();
+        let mut trailers = HeaderMap::new();
+        trailers.insert("x-sum", HeaderValue::from_static("1"));
+        let feed = async {
+            sender.send("one").await.unwrap();
+            sender.send("two").await.unwrap();
+            sender.send_trailers(trailers.clone()).await.unwrap();
+        };
+        let read = async {
+            assert_eq!(body.chunk().await.unwrap().unwrap(), "one");
+            assert_eq!(body.chunk().await.unwrap().unwrap(), "two");
+            body.trailers().await.unwrap().unwrap()
+        };
+        let ((), read) = run(future::join(feed, read));
+        assert_eq!(read, trailers);
+    }
+
+    #[test]
+    fn a_sender_waits_for_its_reader_and_learns_that_it_left() {
+        let (mut sender, body) = Body::channel();
+        run(sender.send("one")).unwrap();
+        let mut waiting = Box::pin(sender.send("two"));
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(waiting.as_mut().poll(&mut context).is_pending());
+        drop(body);
+        assert!(run(waiting).is_err());
+    }
+
+    #[test]
+    fn an_aborted_body_gives_its_error() {
+        let (sender, mut body) = Body::channel();
+        run(sender.abort(Error::new("broken")));
+        assert_eq!(run(body.chunk()).unwrap_err().to_string(), "broken");
+    }
+
+    #[test]
+    fn an_error_passes_through_a_foreign_body_with_its_status() {
+        let failing = stream::iter([Err::<&str, _>(Error::with_status(
+            StatusCode::IM_A_TEAPOT,
+            "no coffee",
+        ))]);
+        let wrapped = Body::wrap(http_body_of(Body::from_stream(failing)));
+        let error = run(wrapped.bytes()).unwrap_err();
+        assert_eq!(error.status(), Some(StatusCode::IM_A_TEAPOT));
+    }
+
+    /// As middleware wraps a body in its own type.
+    fn http_body_of(body: Body) -> impl http_body::Body<Data = bytes::Bytes, Error = Boxed> + Send {
+        struct Other(Body);
+        impl http_body::Body for Other {
+            type Data = bytes::Bytes;
+            type Error = Boxed;
+            fn poll_frame(
+                mut self: std::pin::Pin<&mut Self>,
+                context: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<Option<Result<http_body::Frame<bytes::Bytes>, Boxed>>>
+            {
+                std::pin::Pin::new(&mut self.0)
+                    .poll_frame(context)
+                    .map_err(Into::into)
+            }
+        }
+        Other(body)
+    }
+
+    type Boxed = Box<dyn std::error::Error + Send + Sync>;
 }

@@ -47,4 +47,3 @@ impl BuildHasher for RandomState {
         hasher
     }
 }
-

@@ -127,7 +127,11 @@ impl Job {
             return;
         };
         let waker = Waker::from(self.clone());
-        if future.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
+        if future
+            .as_mut()
+            .poll(&mut Context::from_waker(&waker))
+            .is_pending()
+        {
             self.future.replace(Some(future));
         } else {
             self.task.remove(self.slot.get());
@@ -142,7 +146,8 @@ impl Wake for Job {
         }
         let task = self.task.clone();
         task.ready.borrow_mut().push(self);
-        let runs_now = CURRENT.with_borrow(|now| now.as_ref().is_some_and(|now| Arc::ptr_eq(now, &task)));
+        let runs_now =
+            CURRENT.with_borrow(|now| now.as_ref().is_some_and(|now| Arc::ptr_eq(now, &task)));
         if !runs_now {
             task.parked.unpark();
         }
@@ -157,5 +162,70 @@ impl Job {
             .borrow()
             .get(self.slot.get())
             .is_none_or(|job| !std::ptr::eq(&**job, self))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::future::poll_fn;
+    use std::rc::Rc;
+    use std::task::Poll;
+
+    use super::{Task, current, spawn};
+    use crate::Body;
+    use crate::wasi::Parked;
+
+    fn task() -> std::sync::Arc<Task> {
+        Task::new(Parked::default())
+    }
+
+    #[test]
+    fn a_task_ends_when_all_that_it_spawned_is_done() {
+        let task = task();
+        let done = Rc::new(Cell::new(0));
+        let count = done.clone();
+        task.spawn(Box::pin(async move {
+            let (mut sender, mut body) = Body::channel();
+            let counted = count.clone();
+            spawn(async move {
+                while let Ok(Some(_)) = body.chunk().await {
+                    counted.set(counted.get() + 1);
+                }
+            });
+            for _ in 0..5 {
+                assert!(sender.send("chunk").await.is_ok());
+            }
+        }));
+        assert!(task.run());
+        assert_eq!(done.get(), 5);
+        assert!(current().is_none());
+    }
+
+    #[test]
+    fn a_job_may_wake_itself_and_a_stuck_task_is_abandoned() {
+        let task = task();
+        let dropped = Rc::new(());
+        let held = dropped.clone();
+        task.spawn(Box::pin(async move {
+            let mut rounds = 0;
+            poll_fn(|context| {
+                rounds += 1;
+                context.waker().wake_by_ref();
+                if rounds < 3 {
+                    Poll::Pending
+                } else {
+                    Poll::Ready(())
+                }
+            })
+            .await;
+            let _held = held;
+            std::future::pending::<()>().await;
+        }));
+        assert!(!task.run());
+        assert_eq!(Rc::strong_count(&dropped), 2);
+        task.abandon();
+        assert_eq!(Rc::strong_count(&dropped), 1);
+        assert!(task.run());
     }
 }

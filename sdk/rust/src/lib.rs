@@ -20,13 +20,13 @@ mod response;
 pub mod time;
 mod wasi;
 
-pub use body::{BUFFER_BYTES_MAX, Body};
 pub use ::bytes::{self, Bytes};
+pub use ::http;
+pub use ::http_body;
+pub use body::{BUFFER_BYTES_MAX, Body};
 pub use channel::Sender;
 pub use error::{Error, Result};
 pub use executor::spawn;
-pub use ::http;
-pub use ::http_body;
 pub use response::IntoResponse;
 pub use wharf_sdk_macro::http;
 
@@ -49,10 +49,10 @@ pub type Response = ::http::Response<Body>;
 /// the host gave. A component must be granted the address.
 ///
 /// ```
-/// use wharf_sdk::{Body, Request, Response, Result};
+/// use wharf_sdk::{Body, Response, Result, http};
 ///
 /// async fn handle() -> Result<Response> {
-///     let request = Request::get("https://example.com/").body(Body::empty())?;
+///     let request = http::Request::get("https://example.com/").body(Body::empty())?;
 ///     wharf_sdk::send(request).await
 /// }
 /// ```

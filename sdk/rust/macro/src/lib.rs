@@ -13,6 +13,9 @@ use proc_macro::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
 /// The function is `async fn` or `fn`, takes one `wharf_sdk::Request` or
 /// nothing, and returns anything that implements `wharf_sdk::IntoResponse`.
 /// A component has one handler. See the documentation of `wharf_sdk`.
+///
+/// A request that the handler cannot look at, since the parameter is missing or
+/// is `_`, is not read.
 #[proc_macro_attribute]
 pub fn http(options: TokenStream, item: TokenStream) -> TokenStream {
     let expanded = match options.into_iter().next() {
@@ -45,7 +48,7 @@ struct Signature {
 }
 
 /// How the request is passed. One that the handler cannot look at is not read,
-/// which saves its time and a third of a small component's size.
+/// which saves time, and a third of a small component's size.
 #[derive(Clone, Copy, PartialEq)]
 enum Parameter {
     None,

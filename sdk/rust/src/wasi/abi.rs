@@ -75,6 +75,7 @@ impl<const WORDS: usize> Area<WORDS> {
         self.0[offset / 8]
     }
 
+    #[cfg(not(feature = "p2"))]
     pub(crate) fn set_word(&mut self, offset: usize, value: u32) {
         let shift = offset % 8 * 8;
         let word = &mut self.0[offset / 8];

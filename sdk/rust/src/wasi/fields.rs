@@ -266,9 +266,6 @@ const CODES: [&str; 39] = [
     "internal error",
 ];
 
-/// The number of the catch-all among the error codes.
-pub(crate) const INTERNAL_ERROR: u32 = 38;
-
 /// Takes over the error code at an offset.
 ///
 /// # Safety

@@ -66,7 +66,8 @@ macro_rules! __export_http {
 }
 
 /// Nothing: one task runs at a time, so it is awake when another wakes it.
-pub(crate) struct Parked;
+#[derive(Default)]
+pub(crate) struct Parked(());
 
 impl Parked {
     pub(crate) fn unpark(&self) {}
@@ -75,7 +76,7 @@ impl Parked {
 /// Runs a call of the handler to its end.
 pub fn handle(request: u32, outparam: u32, handler: super::Handler) {
     crate::log::hook_panics();
-    let task = Task::new(Parked);
+    let task = Task::new(Parked::default());
     task.spawn(Box::pin(serve(request, outparam, handler)));
     while !task.run() {
         if !pollable::wait() {

@@ -64,8 +64,7 @@ pub(crate) fn wait() -> bool {
     let count = area.word(4) as usize;
     // SAFETY: the host wrote a list of this many indices, which is never empty
     // and is taken once.
-    let ready =
-        unsafe { Vec::from_raw_parts(area.word(0) as usize as *mut u32, count, count) };
+    let ready = unsafe { Vec::from_raw_parts(area.word(0) as usize as *mut u32, count, count) };
     for index in ready {
         let Some(handle) = handles.get(index as usize) else {
             continue;

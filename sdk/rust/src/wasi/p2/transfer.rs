@@ -329,9 +329,11 @@ impl Drop for Incoming {
             }
         }
         // SAFETY: it is owned here, and its children are gone.
-        match self.message {
-            Message::Request(handle) => unsafe { raw::request_drop(handle) },
-            Message::Response(handle) => unsafe { raw::response_drop(handle) },
+        unsafe {
+            match self.message {
+                Message::Request(handle) => raw::request_drop(handle),
+                Message::Response(handle) => raw::response_drop(handle),
+            }
         }
     }
 }

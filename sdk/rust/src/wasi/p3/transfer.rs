@@ -10,11 +10,14 @@ use http_body::{Body as HttpBody, Frame};
 use super::raw;
 use super::waitable::{BLOCKED, Blocked, DROPPED};
 use crate::wasi::abi::Area;
-use crate::wasi::fields::{INTERNAL_ERROR, make_trailers, read_fields, take_error};
+use crate::wasi::fields::{make_trailers, read_fields, take_error};
 use crate::{Body, Error, Result};
 
 /// How much is asked for at once.
 const CHUNK_BYTES: usize = 64 << 10;
+
+/// The catch-all among WASI's error codes.
+const INTERNAL_ERROR: u32 = 38;
 
 /// `result<option<trailers>, error-code>`, and `result<_, error-code>`.
 pub(crate) type Outcome = Area<5>;
@@ -310,28 +313,23 @@ fn open(message: Message) -> (u32, u32) {
 
 impl Drop for Incoming {
     fn drop(&mut self) {
-        // SAFETY: the handles are owned here; operations are cancelled first.
-        match &mut self.0 {
-            State::Done => {}
-            State::Unopened(Message::Request(handle)) => unsafe { raw::request_drop(*handle) },
-            State::Unopened(Message::Response(handle)) => unsafe { raw::response_drop(*handle) },
-            State::Open {
-                reading,
-                stream,
-                trailers,
-                ..
-            } => {
-                *reading = None;
-                unsafe {
+        // An operation is cancelled before its end is dropped.
+        if let State::Open { reading, .. } | State::Trailers { reading, .. } = &mut self.0 {
+            *reading = None;
+        }
+        // SAFETY: the handles are owned here, and not used again.
+        unsafe {
+            match &self.0 {
+                State::Done => {}
+                State::Unopened(Message::Request(handle)) => raw::request_drop(*handle),
+                State::Unopened(Message::Response(handle)) => raw::response_drop(*handle),
+                State::Open {
+                    stream, trailers, ..
+                } => {
                     raw::stream_drop_readable(*stream);
                     raw::trailers_drop_readable(*trailers);
                 }
-            }
-            State::Trailers {
-                reading, trailers, ..
-            } => {
-                *reading = None;
-                unsafe { raw::trailers_drop_readable(*trailers) };
+                State::Trailers { trailers, .. } => raw::trailers_drop_readable(*trailers),
             }
         }
     }
