@@ -20,8 +20,11 @@ fn main() {
         } else {
             here.join(beside)
         };
-        // A changed folder is one whose entries changed: new files are seen.
-        println!("cargo::rerun-if-changed={}", root.display());
+        // Cargo looks at everything below a folder it is given: the root's
+        // own target folder, if someone built there, is left out.
+        for path in entries(&root) {
+            println!("cargo::rerun-if-changed={}", path.display());
+        }
         let mut files = Vec::new();
         collect(&root, &root, &mut files);
         writeln!(code, "pub(crate) static {name}: &[(&str, &[u8])] = &[").expect("to a string");
@@ -35,20 +38,25 @@ fn main() {
     fs::write(out.join("embedded.rs"), code).expect("cargo's folder can be written");
 }
 
-fn collect(root: &Path, folder: &Path, files: &mut Vec<(String, PathBuf)>) {
-    let Ok(entries) = fs::read_dir(folder) else {
-        return;
+/// What lies in `folder`, sorted, without hidden files and what tools write.
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let is_source = |path: &PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str());
+        name.is_some_and(|name| {
+            !name.starts_with('.') && !matches!(name, "target" | "node_modules" | "Cargo.lock")
+        })
     };
-    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut paths: Vec<PathBuf> = entries
+        .map(|entry| entry.path())
+        .filter(is_source)
+        .collect();
     paths.sort();
-    for path in paths {
-        let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
-            continue;
-        };
-        let is_output = matches!(name, "target" | "node_modules" | "Cargo.lock");
-        if name.starts_with('.') || is_output {
-            continue;
-        }
+    paths
+}
+
+fn collect(root: &Path, folder: &Path, files: &mut Vec<(String, PathBuf)>) {
+    for path in entries(folder) {
         if path.is_dir() {
             collect(root, &path, files);
             continue;

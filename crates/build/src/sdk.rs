@@ -17,7 +17,7 @@ use crate::error::BuildError;
 pub(crate) const CRATE: &str = "wharf-sdk";
 
 /// Unpacks the SDK below `cache_dir`, unless it is there, and returns the
-/// folder of the crate [`CRATE`].
+/// folder of the crate `wharf-sdk`.
 ///
 /// Safe under many processes: the folder is named by its contents and appears
 /// by rename, whole or not at all.
