@@ -4,7 +4,7 @@
 //! in a [`Job`]. Waking a job puts it into its task's queue; the WASI version
 //! decides how to wait when the queue is empty.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,15 +14,15 @@ use crate::wasi::Parked;
 
 /// One call of the handler.
 pub(crate) struct Task {
-    ready: RefCell<Vec<Arc<Job>>>,
-    jobs: RefCell<Vec<Arc<Job>>>,
+    ready: Cell<Vec<Arc<Job>>>,
+    jobs: Cell<Vec<Arc<Job>>>,
     /// How to get the host to run this task again.
     pub(crate) parked: Parked,
 }
 
 /// A future of a task.
 struct Job {
-    future: RefCell<Option<Pin<Box<dyn Future<Output = ()>>>>>,
+    future: Cell<Option<Pin<Box<dyn Future<Output = ()>>>>>,
     task: Arc<Task>,
     /// Where it lies in its task's `jobs`.
     slot: Cell<usize>,
@@ -40,12 +40,14 @@ unsafe impl Send for Job {}
 unsafe impl Sync for Job {}
 
 thread_local! {
-    static CURRENT: RefCell<Option<Arc<Task>>> = const { RefCell::new(None) };
+    static CURRENT: Cell<Option<Arc<Task>>> = const { Cell::new(None) };
 }
 
 /// The task that runs now.
 pub(crate) fn current() -> Option<Arc<Task>> {
-    CURRENT.with_borrow(Clone::clone)
+    let task = CURRENT.take();
+    CURRENT.set(task.clone());
+    task
 }
 
 /// Runs a future beside the handler, also after the response's head was sent.
@@ -64,22 +66,23 @@ pub fn spawn(future: impl Future<Output = ()> + 'static) {
 impl Task {
     pub(crate) fn new(parked: Parked) -> Arc<Self> {
         Arc::new(Task {
-            ready: RefCell::default(),
-            jobs: RefCell::default(),
+            ready: Cell::default(),
+            jobs: Cell::default(),
             parked,
         })
     }
 
     pub(crate) fn spawn(self: &Arc<Self>, future: Pin<Box<dyn Future<Output = ()>>>) {
-        let mut jobs = self.jobs.borrow_mut();
+        let mut jobs = self.jobs.take();
         let job = Arc::new(Job {
-            future: RefCell::new(Some(future)),
+            future: Cell::new(Some(future)),
             task: self.clone(),
             slot: Cell::new(jobs.len()),
             queued: Cell::new(true),
         });
         jobs.push(job.clone());
-        self.ready.borrow_mut().push(job);
+        self.jobs.set(jobs);
+        self.make_ready(job);
     }
 
     /// Polls until no job is ready; says whether all are done.
@@ -95,28 +98,43 @@ impl Task {
             }
         }
         CURRENT.set(outer);
-        self.jobs.borrow().is_empty()
+        let jobs = self.jobs.take();
+        let done = jobs.is_empty();
+        self.jobs.set(jobs);
+        done
+    }
+
+    fn make_ready(&self, job: Arc<Job>) {
+        let mut ready = self.ready.take();
+        ready.push(job);
+        self.ready.set(ready);
     }
 
     /// Drops what is left, when the host or a dead end stops the task.
     pub(crate) fn abandon(self: &Arc<Self>) {
         let outer = CURRENT.replace(Some(self.clone()));
         loop {
-            let job = self.jobs.borrow_mut().pop();
-            let Some(job) = job else { break };
-            job.future.take();
+            // What is dropped may spawn.
+            let jobs = self.jobs.take();
+            if jobs.is_empty() {
+                break;
+            }
+            for job in jobs {
+                job.future.take();
+            }
         }
         self.ready.take();
         CURRENT.set(outer);
     }
 
     fn remove(&self, slot: usize) {
-        let mut jobs = self.jobs.borrow_mut();
+        let mut jobs = self.jobs.take();
         let last = jobs.pop();
         if let (Some(place), Some(last)) = (jobs.get_mut(slot), last) {
             last.slot.set(slot);
             *place = last;
         }
+        self.jobs.set(jobs);
     }
 }
 
@@ -132,8 +150,10 @@ impl Job {
             .poll(&mut Context::from_waker(&waker))
             .is_pending()
         {
-            self.future.replace(Some(future));
+            self.future.set(Some(future));
         } else {
+            // Wakers that are left have nothing to wake.
+            self.queued.set(true);
             self.task.remove(self.slot.get());
         }
     }
@@ -141,27 +161,17 @@ impl Job {
 
 impl Wake for Job {
     fn wake(self: Arc<Self>) {
-        if self.queued.replace(true) || self.future_is_done() {
+        if self.queued.replace(true) {
             return;
         }
         let task = self.task.clone();
-        task.ready.borrow_mut().push(self);
-        let runs_now =
-            CURRENT.with_borrow(|now| now.as_ref().is_some_and(|now| Arc::ptr_eq(now, &task)));
+        task.make_ready(self);
+        let now = CURRENT.take();
+        let runs_now = now.as_ref().is_some_and(|now| Arc::ptr_eq(now, &task));
+        CURRENT.set(now);
         if !runs_now {
             task.parked.unpark();
         }
-    }
-}
-
-impl Job {
-    /// False while it is being polled: it may wake itself.
-    fn future_is_done(&self) -> bool {
-        self.task
-            .jobs
-            .borrow()
-            .get(self.slot.get())
-            .is_none_or(|job| !std::ptr::eq(&**job, self))
     }
 }
 

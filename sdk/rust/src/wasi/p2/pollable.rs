@@ -1,6 +1,6 @@
 //! Waiting for the host: one `poll` over everything that futures wait for.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -9,7 +9,7 @@ use super::raw;
 use crate::wasi::abi::Area;
 
 thread_local! {
-    static WAITING: RefCell<Vec<(u32, Waker)>> = const { RefCell::new(Vec::new()) };
+    static WAITING: Cell<Vec<(u32, Waker)>> = const { Cell::new(Vec::new()) };
 }
 
 /// A `wasi:io` pollable: a future that is done when it is ready, again and
@@ -21,30 +21,37 @@ impl Pollable {
     pub(crate) fn new(handle: u32) -> Self {
         Pollable(handle)
     }
+}
 
-    fn forget(&self) {
-        WAITING.with_borrow_mut(|waiting| waiting.retain(|(handle, _)| *handle != self.0));
-    }
+/// Takes a handle's waker off the list.
+fn take(handle: u32) -> Option<Waker> {
+    let mut waiting = WAITING.take();
+    let place = waiting.iter().position(|entry| entry.0 == handle);
+    let taken = place.map(|place| waiting.swap_remove(place).1);
+    WAITING.set(waiting);
+    taken
 }
 
 impl Future for Pollable {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        self.forget();
+        drop(take(self.0));
         // SAFETY: the handle is owned here.
         if unsafe { raw::pollable_ready(self.0) } != 0 {
             return Poll::Ready(());
         }
         let waker = context.waker().clone();
-        WAITING.with_borrow_mut(|waiting| waiting.push((self.0, waker)));
+        let mut waiting = WAITING.take();
+        waiting.push((self.0, waker));
+        WAITING.set(waiting);
         Poll::Pending
     }
 }
 
 impl Drop for Pollable {
     fn drop(&mut self) {
-        self.forget();
+        drop(take(self.0));
         // SAFETY: the handle is owned, and not used again.
         unsafe { raw::pollable_drop(self.0) };
     }
@@ -53,8 +60,9 @@ impl Drop for Pollable {
 /// Blocks until something that a future waits for is ready, and wakes it;
 /// false when no future waits for the host.
 pub(crate) fn wait() -> bool {
-    let handles: Vec<u32> =
-        WAITING.with_borrow(|waiting| waiting.iter().map(|entry| entry.0).collect());
+    let waiting = WAITING.take();
+    let handles: Vec<u32> = waiting.iter().map(|entry| entry.0).collect();
+    WAITING.set(waiting);
     if handles.is_empty() {
         return false;
     }
@@ -69,11 +77,7 @@ pub(crate) fn wait() -> bool {
         let Some(handle) = handles.get(index as usize) else {
             continue;
         };
-        let waker = WAITING.with_borrow_mut(|waiting| {
-            let place = waiting.iter().position(|entry| entry.0 == *handle)?;
-            Some(waiting.swap_remove(place).1)
-        });
-        if let Some(waker) = waker {
+        if let Some(waker) = take(*handle) {
             waker.wake();
         }
     }
