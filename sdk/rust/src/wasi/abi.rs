@@ -28,13 +28,12 @@ macro_rules! imports {
 pub(crate) use imports;
 
 /// Puts the encoded type of a world into the module, where `wit-component`
-/// looks for it. `$link` must be called, or the linker drops it.
+/// looks for it. `$link` must be kept, or the linker drops it.
 macro_rules! component_type {
     ($(#[$attribute:meta])* $link:ident, $section:literal, $bytes:expr) => {
         $(#[$attribute])*
         #[inline(never)]
-        #[allow(missing_docs, unreachable_pub)]
-        pub fn $link() {
+        pub(crate) fn $link() {
             const BYTES: &[u8] = $bytes;
             #[cfg(target_family = "wasm")]
             #[unsafe(link_section = concat!("component-type:wharf-sdk:", $section))]

@@ -18,19 +18,20 @@ fn check(version: &str) {
         "//! The worlds of `wit/{version}`, encoded. Written by `BLESS=1 cargo test`.\n\n\
          use crate::wasi::abi::component_type;\n"
     );
-    for (world, what) in [
-        ("imports", "The imports of the SDK."),
-        ("http", "The export of a handler."),
-    ] {
+    let encoded = |world| {
         let id = resolve.select_world(&[package], Some(world)).unwrap();
-        let bytes = metadata::encode(&resolve, id, StringEncoding::UTF8, None).unwrap();
-        write!(
-            text,
-            "\ncomponent_type!(\n    /// {what}\n    link_{world},\n    \"{version}:{world}\",\n    b\"{}\"\n);\n",
-            literal(&bytes)
-        )
-        .unwrap();
-    }
+        literal(&metadata::encode(&resolve, id, StringEncoding::UTF8, None).unwrap())
+    };
+    write!(
+        text,
+        "\ncomponent_type!(\n    /// The imports of the SDK.\n    link_imports,\n    \"{version}:imports\",\n    b\"{}\"\n);\n\n\
+         /// The world of a handler. The guest's crate puts it into its module, as a\n\
+         /// guest without a handler must not have it.\n\
+         pub const HTTP_WORLD: &[u8] = b\"{}\";\n",
+        encoded("imports"),
+        encoded("http"),
+    )
+    .unwrap();
     let path = root.join(format!("src/wasi/{version}/component_type.rs"));
     if std::env::var_os("BLESS").is_some() {
         fs::write(&path, text).unwrap();

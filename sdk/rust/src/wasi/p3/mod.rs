@@ -28,7 +28,7 @@ static IMPORTS: fn() = component_type::link_imports;
 #[allow(unreachable_pub)]
 pub mod exports {
     pub use super::super::{Handler, HandlerFuture};
-    pub use super::component_type::link_http as link;
+    pub use super::component_type::HTTP_WORLD;
     pub use super::{drop_request, resume, start, take_request};
 }
 
@@ -58,10 +58,17 @@ macro_rules! __export_http {
         #[allow(dead_code)]
         #[cfg_attr(
             target_family = "wasm",
+            unsafe(link_section = "component-type:wharf-sdk:p3:http")
+        )]
+        static WORLD: [u8; $crate::__private::HTTP_WORLD.len()] =
+            *$crate::__private::HTTP_WORLD.first_chunk().expect("of its own length");
+
+        #[allow(dead_code)]
+        #[cfg_attr(
+            target_family = "wasm",
             unsafe(export_name = "[async-lift]wasi:http/handler@0.3.0#handle")
         )]
         extern "C" fn __wharf_start(request: u32) -> u32 {
-            $crate::__private::link();
             $crate::__private::start(request, $handler)
         }
 
