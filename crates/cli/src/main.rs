@@ -1,2 +1,48 @@
-//! The `wharf` command.
-fn main() {}
+//! The `wharf` command: arguments in, text and exit codes out. The only place that wires all
+//! crates together, and the only one that knows a terminal.
+
+#![forbid(unsafe_code)]
+
+mod args;
+mod code;
+mod commands;
+mod error;
+mod grants;
+mod paths;
+mod progress;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Args, Command};
+use error::CliError;
+
+/// The hidden subcommand that compiles in a child process.
+const COMPILE_CHILD: &str = "__compile";
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args();
+    if arguments.nth(1).as_deref() == Some(COMPILE_CHILD) {
+        return wharf_engine::compile_child_main(&arguments.collect::<Vec<_>>());
+    }
+    let command = Args::parse().command;
+    let is_run = matches!(command, Command::Run(_));
+    let result = match command {
+        Command::New(args) => commands::new::main(&args),
+        Command::Build(args) => commands::build::main(&args),
+        Command::Up(args) => commands::up::main(&args),
+        Command::Run(args) => commands::run::main(args),
+        Command::Inspect(args) => commands::inspect::main(&args),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            error.print();
+            error.exit_code(is_run)
+        }
+    }
+}
+
+/// What a command comes to.
+type Outcome = Result<ExitCode, CliError>;

@@ -274,10 +274,7 @@ mod tests {
         assert!(limits.table_growing(0, 25, None).unwrap());
         assert!(limits.hit().is_none());
         assert!(!limits.memory_growing(0, 300, None).unwrap());
-        assert_eq!(
-            limits.hit().unwrap().to_string(),
-            "memory limit of 1KB met"
-        );
+        assert_eq!(limits.hit().unwrap().to_string(), "memory limit of 1KB met");
     }
 
     #[test]

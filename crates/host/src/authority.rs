@@ -79,7 +79,11 @@ impl Authority {
             .map(|grant| folder(grant, base))
             .collect::<Result<Vec<_>, _>>()?;
         Ok(Authority {
-            env: grants.env.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
+            env: grants
+                .env
+                .iter()
+                .map(|(k, v)| (k.clone(), v.clone()))
+                .collect(),
             folders: folders.into(),
             net: Arc::new(net::NetPolicy::new(grants.net.clone(), denials.clone())),
             http: EgressPolicy::new(grants.http.clone(), denials.clone()),

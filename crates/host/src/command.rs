@@ -75,7 +75,12 @@ fn runtime() -> Result<Runtime, Fault> {
     Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Fault::new(FaultKind::Host, format!("cannot start the async runtime: {error}")))
+        .map_err(|error| {
+            Fault::new(
+                FaultKind::Host,
+                format!("cannot start the async runtime: {error}"),
+            )
+        })
 }
 
 fn context(io: &CommandIo) -> WasiCtxBuilder {
@@ -225,7 +230,9 @@ fn run_module(
             FaultKind::User,
             "this module exports no `_start`, so there is nothing to run",
         )
-        .with_hint("call one of its functions with `--invoke 'name(1, 2)'`; `wharf inspect` lists them"));
+        .with_hint(
+            "call one of its functions with `--invoke 'name(1, 2)'`; `wharf inspect` lists them",
+        ));
     };
     match start.call(&mut store, ()) {
         Ok(()) => Ok(CommandOutcome::exit(0)),
@@ -235,7 +242,9 @@ fn run_module(
 
 fn missing_import_hint(module: &str) -> &'static str {
     match module {
-        "env" => "it was linked with undefined symbols, or for Emscripten; build it for wasm32-wasip1",
+        "env" => {
+            "it was linked with undefined symbols, or for Emscripten; build it for wasm32-wasip1"
+        }
         "wbg" | "__wbindgen_placeholder__" => "it is made for a browser by wasm-bindgen",
         "gojs" => "it is Go's build for browsers; build with GOOS=wasip1",
         _ => "only WASI 0.1 can be imported by core modules",

@@ -126,11 +126,22 @@ pub(crate) async fn invoke_component(
         .filter(|function| function.name == call.name() || function.label == call.name())
         .collect();
     let [function] = matching[..] else {
-        let labels: Vec<_> = if matching.is_empty() { functions.iter().collect() } else { matching };
-        let known = labels.iter().map(|function| format!("`{}`", function.label)).collect::<Vec<_>>();
+        let labels: Vec<_> = if matching.is_empty() {
+            functions.iter().collect()
+        } else {
+            matching
+        };
+        let known = labels
+            .iter()
+            .map(|function| format!("`{}`", function.label))
+            .collect::<Vec<_>>();
         return Err(InvokeError::Unknown {
             name: call.name().to_owned(),
-            known: if known.is_empty() { "none".to_owned() } else { known.join(", ") },
+            known: if known.is_empty() {
+                "none".to_owned()
+            } else {
+                known.join(", ")
+            },
         });
     };
     let func = instance
@@ -138,22 +149,28 @@ pub(crate) async fn invoke_component(
         .expect("the export is a function");
     let ty = func.ty(&*store);
     let params: Vec<_> = ty.params().map(|(_, ty)| ty).collect();
-    let values: Vec<Val> = call
-        .to_wasm_params(params.iter())
-        .map_err(|error| InvokeError::Arguments {
-            signature: format!("{}({})", function.name, params.iter().map(describe).collect::<Vec<_>>().join(", ")),
-            message: error.to_string(),
-        })?;
+    let values: Vec<Val> =
+        call.to_wasm_params(params.iter())
+            .map_err(|error| InvokeError::Arguments {
+                signature: format!(
+                    "{}({})",
+                    function.name,
+                    params.iter().map(describe).collect::<Vec<_>>().join(", ")
+                ),
+                message: error.to_string(),
+            })?;
     let mut results = vec![Val::Bool(false); ty.results().len()];
     func.call_async(&mut *store, &values, &mut results)
         .await
         .map_err(InvokeError::Failed)?;
     results
         .iter()
-        .map(|value| wasm_wave::to_string(value).map_err(|error| InvokeError::Arguments {
-            signature: function.label.clone(),
-            message: format!("its result cannot be written: {error}"),
-        }))
+        .map(|value| {
+            wasm_wave::to_string(value).map_err(|error| InvokeError::Arguments {
+                signature: function.label.clone(),
+                message: format!("its result cannot be written: {error}"),
+            })
+        })
         .collect::<Result<Vec<_>, _>>()
         .map(|texts| texts.join(", "))
 }
@@ -180,7 +197,11 @@ pub(crate) fn invoke_module<S: 'static>(
             .collect();
         return Err(InvokeError::Unknown {
             name: name.to_owned(),
-            known: if known.is_empty() { "none".to_owned() } else { known.join(", ") },
+            known: if known.is_empty() {
+                "none".to_owned()
+            } else {
+                known.join(", ")
+            },
         });
     };
     let ty = func.ty(&*store);
@@ -190,15 +211,28 @@ pub(crate) fn invoke_module<S: 'static>(
         message,
     };
     let open = call.find('(').unwrap_or(call.len());
-    let inside = call[open..].trim().trim_start_matches('(').trim_end_matches(')');
-    let texts: Vec<&str> = inside.split(',').map(str::trim).filter(|text| !text.is_empty()).collect();
+    let inside = call[open..]
+        .trim()
+        .trim_start_matches('(')
+        .trim_end_matches(')');
+    let texts: Vec<&str> = inside
+        .split(',')
+        .map(str::trim)
+        .filter(|text| !text.is_empty())
+        .collect();
     if texts.len() != ty.params().len() {
-        return Err(misfit(format!("it takes {}, {} given", ty.params().len(), texts.len())));
+        return Err(misfit(format!(
+            "it takes {}, {} given",
+            ty.params().len(),
+            texts.len()
+        )));
     }
     let values = ty
         .params()
         .zip(&texts)
-        .map(|(ty, text)| core_value(&ty, text).ok_or_else(|| misfit(format!("`{text}` is no {ty}"))))
+        .map(|(ty, text)| {
+            core_value(&ty, text).ok_or_else(|| misfit(format!("`{text}` is no {ty}")))
+        })
         .collect::<Result<Vec<_>, _>>()?;
     let mut results: Vec<_> = ty.results().map(|_| wasmtime::Val::I32(0)).collect();
     func.call(&mut *store, &values, &mut results)
@@ -208,18 +242,29 @@ pub(crate) fn invoke_module<S: 'static>(
 
 fn signature_of(ty: &wasmtime::FuncType) -> String {
     let list = |types: &mut dyn Iterator<Item = ValType>| {
-        types.map(|ty| ty.to_string()).collect::<Vec<_>>().join(", ")
+        types
+            .map(|ty| ty.to_string())
+            .collect::<Vec<_>>()
+            .join(", ")
     };
-    format!("({}) -> ({})", list(&mut ty.params()), list(&mut ty.results()))
+    format!(
+        "({}) -> ({})",
+        list(&mut ty.params()),
+        list(&mut ty.results())
+    )
 }
 
 fn core_value(ty: &ValType, text: &str) -> Option<wasmtime::Val> {
     Some(match ty {
         ValType::I32 => wasmtime::Val::I32(
-            text.parse::<i32>().ok().or_else(|| text.parse::<u32>().ok().map(u32::cast_signed))?,
+            text.parse::<i32>()
+                .ok()
+                .or_else(|| text.parse::<u32>().ok().map(u32::cast_signed))?,
         ),
         ValType::I64 => wasmtime::Val::I64(
-            text.parse::<i64>().ok().or_else(|| text.parse::<u64>().ok().map(u64::cast_signed))?,
+            text.parse::<i64>()
+                .ok()
+                .or_else(|| text.parse::<u64>().ok().map(u64::cast_signed))?,
         ),
         ValType::F32 => wasmtime::Val::F32(text.parse::<f32>().ok()?.to_bits()),
         ValType::F64 => wasmtime::Val::F64(text.parse::<f64>().ok()?.to_bits()),

@@ -21,7 +21,9 @@ pub struct Host {
 
 impl std::fmt::Debug for Host {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Host").field("engine", &self.engine).finish_non_exhaustive()
+        f.debug_struct("Host")
+            .field("engine", &self.engine)
+            .finish_non_exhaustive()
     }
 }
 
@@ -50,10 +52,12 @@ impl LinkError {
                 "this version of wharf does not have {import}; `wharf inspect` shows all that the component imports"
             ),
             LinkError::MissingImport { .. } => {
-                "compose it with a component that exports this interface, or build it without".to_owned()
+                "compose it with a component that exports this interface, or build it without"
+                    .to_owned()
             }
             LinkError::Mismatch { .. } => {
-                "it was built against another version of the interface; update its bindings".to_owned()
+                "it was built against another version of the interface; update its bindings"
+                    .to_owned()
             }
         }
     }

@@ -38,7 +38,9 @@ pub(crate) struct Sink {
 
 impl fmt::Debug for Sink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sink").field("stream", &self.stream).finish_non_exhaustive()
+        f.debug_struct("Sink")
+            .field("stream", &self.stream)
+            .finish_non_exhaustive()
     }
 }
 

@@ -187,7 +187,9 @@ fn mount(route: &wharf_manifest::RoutePattern) -> String {
     if route.is_prefix() {
         base.to_owned()
     } else {
-        base.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned()
+        base.rsplit_once('/')
+            .map_or("", |(folder, _)| folder)
+            .to_owned()
     }
 }
 
@@ -208,9 +210,12 @@ fn live_component(
     };
     let code = runtime
         .cache
-        .component(runtime.host.engine(), &runtime.compiler, &blob.digest, || {
-            std::fs::read(&blob.path)
-        })
+        .component(
+            runtime.host.engine(),
+            &runtime.compiler,
+            &blob.digest,
+            || std::fs::read(&blob.path),
+        )
         .map_err(|source| ActivateError::Code {
             component: name.clone(),
             source,
@@ -218,12 +223,19 @@ fn live_component(
     // A later request then maps memory instead of copying it. Not every image can; that is no
     // error.
     let _ = code.initialize_copy_on_write_image();
-    let program = runtime.host.link(&code).map_err(|source| ActivateError::Link {
-        component: name.clone(),
-        source,
-    })?;
+    let program = runtime
+        .host
+        .link(&code)
+        .map_err(|source| ActivateError::Link {
+            component: name.clone(),
+            source,
+        })?;
     let shared = shared_name(name);
-    let denials = denials(runtime.log.clone(), Arc::clone(app_name), Arc::clone(&shared));
+    let denials = denials(
+        runtime.log.clone(),
+        Arc::clone(app_name),
+        Arc::clone(&shared),
+    );
     let authority = Authority::new(
         &component.grants,
         base,
@@ -245,11 +257,11 @@ fn live_component(
         memory: vec![Arc::clone(&runtime.memory)],
         log: runtime.log.clone(),
     };
-    LiveComponent::new(blueprint, &program, component.isolation, component.reuse).ok_or_else(
-        || ActivateError::NoHandler {
+    LiveComponent::new(blueprint, &program, component.isolation, component.reuse).ok_or_else(|| {
+        ActivateError::NoHandler {
             component: name.clone(),
-        },
-    )
+        }
+    })
 }
 
 fn denials(log: Log, app: Arc<str>, component: Arc<str>) -> Denials {
@@ -263,7 +275,10 @@ fn denials(log: Log, app: Arc<str>, component: Arc<str>) -> Denials {
                 .with("component", &*component)
                 .with(
                     "hint",
-                    format!("grant it under [component.{component}.grants]: {}", denial.manifest_line),
+                    format!(
+                        "grant it under [component.{component}.grants]: {}",
+                        denial.manifest_line
+                    ),
                 ),
         );
     })

@@ -33,10 +33,7 @@ impl Admission {
     }
 
     /// A place, at once or after waiting up to `patience`. It is given back when dropped.
-    pub(crate) async fn enter(
-        &self,
-        patience: Duration,
-    ) -> Result<OwnedSemaphorePermit, Refused> {
+    pub(crate) async fn enter(&self, patience: Duration) -> Result<OwnedSemaphorePermit, Refused> {
         if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
             return Ok(place);
         }
@@ -84,7 +81,10 @@ mod tests {
             async move { door.enter(patience).await.map(drop) }
         });
         tokio::task::yield_now().await;
-        assert_eq!(door.enter(patience).await.map(drop), Err(Refused::QueueFull));
+        assert_eq!(
+            door.enter(patience).await.map(drop),
+            Err(Refused::QueueFull)
+        );
         drop(first);
         assert_eq!(waiting.await.unwrap(), Ok(()));
     }

@@ -48,9 +48,10 @@ pub(crate) fn no_upgrade() -> Response<AnswerBody> {
 /// 405 for CONNECT.
 pub(crate) fn no_connect() -> Response<AnswerBody> {
     let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "this is no proxy");
-    response
-        .headers_mut()
-        .insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+    response.headers_mut().insert(
+        ALLOW,
+        HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
+    );
     response
 }
 

@@ -197,9 +197,7 @@ impl Body for GuestBody {
                     format!("the guest broke its response off: {error:?}"),
                 )
             })))),
-            Poll::Ready(None) | Poll::Pending if failed.is_some() => {
-                Poll::Ready(failed.map(Err))
-            }
+            Poll::Ready(None) | Poll::Pending if failed.is_some() => Poll::Ready(failed.map(Err)),
             Poll::Ready(None) => Poll::Ready(None),
             Poll::Pending => this.wait(cx).map(|fault| {
                 this.run = None;
@@ -314,7 +312,9 @@ impl Pending {
 impl Drop for Pending {
     fn drop(&mut self) {
         if let Some(mut account) = self.0.take() {
-            account.error.get_or_insert_with(|| "the client left".to_owned());
+            account
+                .error
+                .get_or_insert_with(|| "the client left".to_owned());
             account.close(None, 0);
         }
     }

@@ -47,7 +47,11 @@ impl Node {
         Node {
             app: ArcSwapOption::empty(),
             log,
-            detail: if options.show_errors { Detail::Full } else { Detail::IdOnly },
+            detail: if options.show_errors {
+                Detail::Full
+            } else {
+                Detail::IdOnly
+            },
             overlay: options.overlay,
         }
     }
@@ -82,7 +86,9 @@ impl Node {
             log: self.log.clone(),
             id,
             started: Instant::now(),
-            app: app.as_ref().map_or_else(|| "-".into(), |app| Arc::clone(&app.name)),
+            app: app
+                .as_ref()
+                .map_or_else(|| "-".into(), |app| Arc::clone(&app.name)),
             component: None,
             method: request.method().clone(),
             path: request.uri().path().to_owned(),
@@ -101,7 +107,10 @@ impl Node {
             None => Navigation::other(),
         };
         let (response, place) = match app {
-            Some(app) => self.route(&app, request, Origin { id, client }, &mut pending).await,
+            Some(app) => {
+                self.route(&app, request, Origin { id, client }, &mut pending)
+                    .await
+            }
             None => (self.no_app(), None),
         };
         pending.begin(navigation.finish(response), place)
@@ -110,7 +119,10 @@ impl Node {
     fn no_app(&self) -> Response<AnswerBody> {
         match &self.overlay {
             Some(overlay) => overlay.placeholder().map(AnswerBody::Dev),
-            None => answer::text(StatusCode::SERVICE_UNAVAILABLE, "no app is being served yet"),
+            None => answer::text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "no app is being served yet",
+            ),
         }
     }
 
@@ -120,7 +132,10 @@ impl Node {
         mut request: Request<Incoming>,
         origin: Origin,
         pending: &mut Pending,
-    ) -> (Response<AnswerBody>, Option<tokio::sync::OwnedSemaphorePermit>) {
+    ) -> (
+        Response<AnswerBody>,
+        Option<tokio::sync::OwnedSemaphorePermit>,
+    ) {
         if request.method() == Method::CONNECT {
             return (answer::no_connect(), None);
         }
@@ -161,7 +176,10 @@ impl Node {
         request: Request<Incoming>,
         origin: Origin,
         pending: &mut Pending,
-    ) -> (Response<AnswerBody>, Option<tokio::sync::OwnedSemaphorePermit>) {
+    ) -> (
+        Response<AnswerBody>,
+        Option<tokio::sync::OwnedSemaphorePermit>,
+    ) {
         let place = match component.admission().enter(component.limits().time).await {
             Ok(place) => place,
             Err(refused) => {
@@ -203,5 +221,6 @@ impl Node {
 
 /// A request body as the guest reads it.
 fn incoming(body: Incoming) -> WasiBody {
-    body.map_err(wasmtime_wasi_http::Error::Hyper).boxed_unsync()
+    body.map_err(wasmtime_wasi_http::Error::Hyper)
+        .boxed_unsync()
 }

@@ -121,10 +121,11 @@ fn forward(headers: &mut HeaderMap, authority: &Authority, origin: Origin) {
 }
 
 fn has_dot_segments(path: &str) -> bool {
-    path.contains('.') | path.contains("%2") && path.split('/').any(|segment| {
-        let plain = segment.replace("%2e", ".").replace("%2E", ".");
-        plain == "." || plain == ".."
-    })
+    path.contains('.') | path.contains("%2")
+        && path.split('/').any(|segment| {
+            let plain = segment.replace("%2e", ".").replace("%2E", ".");
+            plain == "." || plain == ".."
+        })
 }
 
 /// Whether the client asks for another protocol on this connection, as WebSocket does.
@@ -189,8 +190,14 @@ mod tests {
             Request::get("/").header("host", "a").header("host", "b"),
             Err(BadRequest::Host),
         );
-        check(Request::get("/").header("host", "me@a"), Err(BadRequest::Host));
-        check(Request::get("/").header("host", "a b"), Err(BadRequest::Host));
+        check(
+            Request::get("/").header("host", "me@a"),
+            Err(BadRequest::Host),
+        );
+        check(
+            Request::get("/").header("host", "a b"),
+            Err(BadRequest::Host),
+        );
         for path in ["/a/../b", "/..", "/a/./b", "/a/%2e%2E/b", "/%2e"] {
             check(
                 Request::get(path).header("host", "a"),
@@ -205,7 +212,10 @@ mod tests {
     #[test]
     fn a_websocket_handshake_is_seen() {
         let mut headers = HeaderMap::new();
-        headers.insert("connection", HeaderValue::from_static("keep-alive, Upgrade"));
+        headers.insert(
+            "connection",
+            HeaderValue::from_static("keep-alive, Upgrade"),
+        );
         assert!(!wants_upgrade(&headers));
         headers.insert("upgrade", HeaderValue::from_static("websocket"));
         assert!(wants_upgrade(&headers));

@@ -5,10 +5,7 @@ use wasmtime_wasi::WasiCtxBuilder;
 use crate::authority::{AuthorityError, Folder};
 
 /// Gives the instance one folder. Paths cannot leave it: links and `..` are resolved beneath it.
-pub(crate) fn preopen(
-    builder: &mut WasiCtxBuilder,
-    folder: &Folder,
-) -> Result<(), AuthorityError> {
+pub(crate) fn preopen(builder: &mut WasiCtxBuilder, folder: &Folder) -> Result<(), AuthorityError> {
     builder
         .preopened_dir(&folder.host, &folder.guest, folder.perms)
         .map(|_| ())

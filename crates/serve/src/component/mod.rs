@@ -65,8 +65,8 @@ impl Blueprint {
             Arc::clone(&self.name),
             self.limits.log,
         );
-        let state = InstanceState::new(&self.authority, limits, output.sink())
-            .map_err(|error| {
+        let state =
+            InstanceState::new(&self.authority, limits, output.sink()).map_err(|error| {
                 Fault::new(wharf_engine::FaultKind::Host, error.to_string()).with_hint(error.hint())
             })?;
         Ok((state, meter, output))
@@ -103,7 +103,11 @@ impl LiveComponent {
                 reuse && isolation == Isolation::Shared,
             )),
             HttpHandler::P3(pre) => {
-                let at_once = if program.imports_p2() { 1 } else { REQUESTS_AT_ONCE };
+                let at_once = if program.imports_p2() {
+                    1
+                } else {
+                    REQUESTS_AT_ONCE
+                };
                 Answerer::P3(p3::Workers::new(
                     Arc::clone(&blueprint),
                     pre,

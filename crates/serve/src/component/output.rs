@@ -98,7 +98,11 @@ impl GuestOutput for Shared {
             [request] => Some(request),
             _ => None,
         };
-        if current.streams.as_ref().is_none_or(|streams| streams.request != request) {
+        if current
+            .streams
+            .as_ref()
+            .is_none_or(|streams| streams.request != request)
+        {
             let budget = LogBudget::new(self.budget);
             let open = |stream| {
                 self.log.guest(

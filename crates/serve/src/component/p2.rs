@@ -42,7 +42,9 @@ struct Shared {
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Driver").field("blueprint", &self.blueprint).finish_non_exhaustive()
+        f.debug_struct("Driver")
+            .field("blueprint", &self.blueprint)
+            .finish_non_exhaustive()
     }
 }
 
@@ -102,7 +104,12 @@ impl Driver {
             .await
             .map_err(|_| Fault::limit(LimitHit::Time { limit: limits.time }))??;
         let run = (!ended).then_some(run);
-        Ok(GuestBody::wrap(response, run, limits, self.0.blueprint.after(id)))
+        Ok(GuestBody::wrap(
+            response,
+            run,
+            limits,
+            self.0.blueprint.after(id),
+        ))
     }
 }
 
@@ -165,7 +172,11 @@ impl Shared {
     }
 
     fn take_idle(&self) -> Option<Live> {
-        let mut idle = self.idle.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = self
+            .idle
+            .as_ref()?
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         while let Some(oldest) = idle.front() {
             if oldest.since.elapsed() < INSTANCE_IDLE {
                 break;
@@ -213,5 +224,8 @@ fn no_response() -> Fault {
 }
 
 fn refused_by_guest(code: &ErrorCode) -> Fault {
-    Fault::new(FaultKind::Guest, format!("the guest answered with an error: {code:?}"))
+    Fault::new(
+        FaultKind::Guest,
+        format!("the guest answered with an error: {code:?}"),
+    )
 }

@@ -19,8 +19,8 @@ use tokio::time::Sleep;
 use wasmtime::component::GuestTaskId;
 use wasmtime::{Store, StoreContextMut};
 use wasmtime_wasi_http::handler::{
-    ExpirationError, HandlerState, Instance, InstantiationError, Proxy, ProxyHandler,
-    ShouldAccept, TrapOrPanicError, WorkerExpiration, WorkerState, WorkerStatus,
+    ExpirationError, HandlerState, Instance, InstantiationError, Proxy, ProxyHandler, ShouldAccept,
+    TrapOrPanicError, WorkerExpiration, WorkerState, WorkerStatus,
 };
 use wasmtime_wasi_http::p3::bindings::ServicePre;
 use wasmtime_wasi_http::p3::bindings::http::types::ErrorCode;
@@ -48,7 +48,9 @@ pub(super) struct Workers {
 
 impl std::fmt::Debug for Workers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Workers").field("blueprint", &self.blueprint).finish_non_exhaustive()
+        f.debug_struct("Workers")
+            .field("blueprint", &self.blueprint)
+            .finish_non_exhaustive()
     }
 }
 
@@ -86,7 +88,9 @@ impl Workers {
         let again = repeatable(&request);
         match (self.ask(shared, request, id).await, again) {
             // The instance died under it, maybe by another's fault.
-            (Err(fault), Some(again)) if fault.kind == FaultKind::Guest && fault.limit.is_none() => {
+            (Err(fault), Some(again))
+                if fault.kind == FaultKind::Guest && fault.limit.is_none() =>
+            {
                 self.blueprint.log.message(
                     Message::new(Level::Debug, "a safe request is run once more")
                         .with("request_id", id)
@@ -112,9 +116,12 @@ impl Workers {
         let timed_out = || Fault::limit(LimitHit::Time { limit: limits.time });
         match answer {
             Err(_) => Err(timed_out()),
-            Ok(Ok(response)) => {
-                Ok(GuestBody::wrap(response, None, limits, self.blueprint.after(id)))
-            }
+            Ok(Ok(response)) => Ok(GuestBody::wrap(
+                response,
+                None,
+                limits,
+                self.blueprint.after(id),
+            )),
             Ok(Err(error)) if error.is::<ExpirationError>() => Err(timed_out()),
             Ok(Err(error)) => Err(handler.state().explain(&error)),
         }
@@ -124,7 +131,10 @@ impl Workers {
 /// A copy of a request that may be run twice: a safe method (RFC 9110, section 9.2.1) and no
 /// body.
 fn repeatable(request: &Request<WasiBody>) -> Option<Request<WasiBody>> {
-    let safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    let safe = matches!(
+        *request.method(),
+        Method::GET | Method::HEAD | Method::OPTIONS
+    );
     if !safe || !request.body().is_end_stream() {
         return None;
     }
@@ -153,7 +163,11 @@ impl Pool {
             return Fault::from_wasmtime(&failed.error, None);
         }
         if error.is::<TrapOrPanicError>() {
-            let known = self.last_fault.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let known = self
+                .last_fault
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone();
             return known.unwrap_or_else(|| {
                 Fault::new(FaultKind::Guest, "the instance ended under this request")
             });
@@ -276,7 +290,10 @@ impl WorkerState for Worker {
         let Err(error) = result else { return };
         let hit = store.data().store_limits().hit();
         let fault = exit_fault(&error).unwrap_or_else(|| Fault::from_wasmtime(&error, hit));
-        *self.last_fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
+        *self
+            .last_fault
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(fault);
     }
 }
 

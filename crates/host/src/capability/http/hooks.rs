@@ -148,7 +148,10 @@ fn translate(error: &hyper_util::client::legacy::Error) -> Error {
         }
         source = cause.source();
     }
-    let text = format!("{error}: {}", error.source().map(ToString::to_string).unwrap_or_default());
+    let text = format!(
+        "{error}: {}",
+        error.source().map(ToString::to_string).unwrap_or_default()
+    );
     if text.contains("dns error") {
         return Error::DnsError {
             rcode: None,

@@ -1,0 +1,58 @@
+//! `wharf build`: sources to an artifact in the store, and its native code.
+
+use std::io::IsTerminal;
+use std::path::Path;
+use std::process::ExitCode;
+
+use wharf_build::{BuildError, BuildOptions, BuildReport, build_app};
+
+use crate::args::{Build, How};
+use crate::error::CliError;
+use crate::progress::Terminal;
+use crate::{Outcome, code, paths};
+
+pub(crate) fn main(args: &Build) -> Outcome {
+    let options = options(&args.dir, &args.how)?;
+    let terminal = Terminal::new();
+    let report = build_app(&options, &terminal).map_err(build_error)?;
+    code::prepare(&code::artifact(&options.store, &report)?, &terminal)?;
+    if args.json {
+        let json = serde_json::to_string_pretty(&report).expect("a report is plain data");
+        println!("{json}");
+    } else {
+        print!("{report}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Options of a build in `dir`.
+pub(crate) fn options(dir: &Path, how: &How) -> Result<BuildOptions, CliError> {
+    if dir.is_file() {
+        return Err(
+            CliError::new(format!("{} is a file, not an app's folder", dir.display()))
+                .hint("`wharf up FILE` serves it, `wharf run FILE` runs it"),
+        );
+    }
+    let mut options = BuildOptions::new(dir, paths::store()?, paths::cache_dir()?);
+    options.force = how.force;
+    options.offline = how.offline;
+    options.verbose = how.verbose;
+    options.color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    Ok(options)
+}
+
+/// Builds without a word unless something is done, for other commands.
+pub(crate) fn quietly(dir: &Path) -> Result<(BuildOptions, BuildReport), CliError> {
+    let how = How {
+        force: false,
+        offline: false,
+        verbose: false,
+    };
+    let options = options(dir, &how)?;
+    let report = build_app(&options, &Terminal::quiet()).map_err(build_error)?;
+    Ok((options, report))
+}
+
+pub(crate) fn build_error(error: BuildError) -> CliError {
+    CliError::from_parts(&error, error.hint())
+}

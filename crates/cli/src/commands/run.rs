@@ -1,0 +1,204 @@
+//! `wharf run`: one program, as if it were native.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use wharf_engine::{
+    CacheError, CpuMeter, Engine, EngineOptions, Fault, FaultKind, LimitHit, SlowLane, StoreLimits,
+};
+use wharf_host::{
+    Authority, CommandIo, CommandOutcome, Denial, Denials, Host, HttpClient, Runnable, run_command,
+};
+use wharf_manifest::{ByteSize, Digest, Grants};
+
+use crate::args::Run;
+use crate::error::{self, CliError};
+use crate::{Outcome, commands, paths};
+
+/// Outgoing requests at once of one program.
+const OUTGOING_MAX: u32 = 64;
+/// Resource handles of one program.
+const HANDLES_MAX: usize = 1_000_000;
+
+pub(crate) fn main(args: Run) -> Outcome {
+    if let Some(limit) = args.time {
+        watch_time(limit)?;
+    }
+    let program = find(&args.what)?;
+    let mut grants = program.grants;
+    args.grants.add_to(&mut grants)?;
+    let engine =
+        Engine::new(EngineOptions::command()).map_err(|error| CliError::new(error.to_string()))?;
+    let runnable = load(&engine, &program.wasm, &args.what)?;
+    let denied = Arc::new(Mutex::new(Vec::<Denial>::new()));
+    let denials = Denials::new({
+        let denied = Arc::clone(&denied);
+        move |denial| {
+            denied
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(denial.clone());
+        }
+    });
+    let authority = Authority::new(
+        &grants,
+        &program.base,
+        OUTGOING_MAX,
+        HttpClient::new(),
+        denials,
+    )
+    .map_err(|error| CliError::from_parts(&error, Some(error.hint())))?;
+    let memory = args.memory.unwrap_or(ByteSize(u64::MAX));
+    let meter = CpuMeter::new(Duration::MAX, SlowLane::for_this_machine());
+    let limits = StoreLimits::new(memory, HANDLES_MAX, meter, Vec::new());
+    let io = CommandIo {
+        args: std::iter::once(program.name).chain(args.args).collect(),
+        invoke: args.invoke,
+    };
+    let outcome = run_command(&engine, &runnable, &authority, limits, io);
+    let failed = !matches!(outcome, Ok(CommandOutcome { code: 0, .. }));
+    tell_denials(
+        &denied.lock().unwrap_or_else(PoisonError::into_inner),
+        failed,
+    );
+    match outcome {
+        Ok(CommandOutcome { code, returned }) => {
+            if let Some(value) = returned {
+                let mut stdout = std::io::stdout().lock();
+                let _ = writeln!(stdout, "{value}");
+            }
+            // Threads that wait for standard input need not be asked.
+            std::process::exit(code)
+        }
+        Err(fault) => Err(CliError::fault(fault)),
+    }
+}
+
+/// What was refused, when the program has ended. What it only asked for counts if it failed.
+fn tell_denials(denials: &[Denial], failed: bool) {
+    for denial in denials {
+        if denial.asked_only && !failed {
+            continue;
+        }
+        error::print_warning(&denial.to_string());
+        error::print_hint(&format!("grant it with `{}`", denial.flag));
+    }
+}
+
+/// Ends this process when its time is up, whatever the program does.
+fn watch_time(limit: Duration) -> Result<(), CliError> {
+    std::thread::Builder::new()
+        .name("wharf-watchdog".to_owned())
+        .spawn(move || {
+            std::thread::sleep(limit);
+            let hit = LimitHit::Time { limit };
+            error::print_error(&hit.to_string());
+            error::print_hint("give it more with `--time`");
+            std::process::exit(error::time_limit_code());
+        })
+        .map(|_| ())
+        .map_err(|error| CliError::new(format!("cannot start the watchdog: {error}")))
+}
+
+/// What to run.
+struct Program {
+    name: String,
+    wasm: Vec<u8>,
+    grants: Grants,
+    /// Where relative folders of the grants lie.
+    base: PathBuf,
+}
+
+fn find(what: &Path) -> Result<Program, CliError> {
+    if what.is_dir() {
+        return find_in_app(what);
+    }
+    let bytes = std::fs::read(what).map_err(|error| CliError::io("read", what, &error))?;
+    let name = what.file_name().unwrap_or(what.as_os_str());
+    Ok(Program {
+        name: name.to_string_lossy().into_owned(),
+        wasm: binary(bytes, what)?,
+        grants: Grants::default(),
+        base: PathBuf::from("."),
+    })
+}
+
+/// The command of an app, built if need be.
+fn find_in_app(dir: &Path) -> Result<Program, CliError> {
+    let (options, report) = commands::build::quietly(dir)?;
+    let artifact = crate::code::artifact(&options.store, &report)?;
+    let Some(trigger) = &artifact.app.triggers.command else {
+        return Err(CliError::new(format!("the app in {} has no command", dir.display()))
+            .hint("add `[trigger.command]` with `component = \"…\"` to its wharf.toml, or serve it with `wharf up`"));
+    };
+    let (Some(blob), Some(component)) = (
+        artifact.components.get(&trigger.component),
+        artifact.app.components.get(&trigger.component),
+    ) else {
+        return Err(CliError::new("the app lacks its command's component").hint("build it again"));
+    };
+    Ok(Program {
+        name: artifact.app.name.to_string(),
+        wasm: std::fs::read(&blob.path)
+            .map_err(|error| CliError::io("read", &blob.path, &error))?,
+        grants: component.grants.clone(),
+        base: dir.to_owned(),
+    })
+}
+
+/// Wasm bytes of a file that may be text.
+pub(crate) fn binary(bytes: Vec<u8>, path: &Path) -> Result<Vec<u8>, CliError> {
+    if Engine::is_native_code(&bytes) {
+        return Err(CliError::new(format!(
+            "{} holds native code, which is never taken from a file",
+            path.display()
+        ))
+        .hint("give the .wasm that it was made from"));
+    }
+    if bytes.starts_with(b"\0asm") {
+        return Ok(bytes);
+    }
+    let is_text = path
+        .extension()
+        .is_some_and(|extension| extension == "wat" || extension == "wast");
+    if !is_text {
+        return Err(
+            CliError::new(format!("{} is no WebAssembly file", path.display()))
+                .hint("a .wasm file begins with the bytes `\\0asm`; text needs the ending .wat"),
+        );
+    }
+    wat::parse_bytes(&bytes)
+        .map(std::borrow::Cow::into_owned)
+        .map_err(|mut error| {
+            error.set_path(path);
+            CliError::new(format!("cannot read the text: {error}"))
+        })
+}
+
+fn load(engine: &Engine, wasm: &[u8], path: &Path) -> Result<Runnable, CliError> {
+    let cache = paths::code_cache()?;
+    let compiler = paths::compiler();
+    let key = Digest::of(wasm);
+    let failed = |error: CacheError| {
+        let message = format!("{}: {error}", path.display());
+        CliError::from_parts(&message, error.hint())
+    };
+    // Byte 4 to 7 of a binary: version and layer; a component's layer is 1.
+    if wasm.get(6) == Some(&1) {
+        let component = cache
+            .component(engine, &compiler, &key, || Ok(wasm.to_vec()))
+            .map_err(failed)?;
+        let host = Host::new(engine.clone())
+            .map_err(|error| CliError::fault(Fault::new(FaultKind::Host, format!("{error:#}"))))?;
+        let program = host
+            .link(&component)
+            .map_err(|error| CliError::from_parts(&error, Some(error.hint())))?;
+        return Ok(Runnable::Component(program));
+    }
+    let module = cache
+        .module(engine, &compiler, &key, || Ok(wasm.to_vec()))
+        .map_err(failed)?;
+    Ok(Runnable::Module(module))
+}

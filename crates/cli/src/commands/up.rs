@@ -1,0 +1,363 @@
+//! `wharf up`: serve an app here, and again whenever it changes.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use wharf_artifact::AppArtifact;
+use wharf_build::{
+    BuildError, BuildOptions, Cancel, FileOptions, build_app, build_file, watch_paths,
+};
+use wharf_manifest::ByteSize;
+use wharf_serve::log::{Level, Log, LogFormat, LogOptions, Message};
+use wharf_serve::watch::{DevOverlay, DevState, SourceWatcher, WatchOptions};
+use wharf_serve::{
+    LiveApp, Node, NodeOptions, Runtime, RuntimeOptions, Server, ServerOptions, activate,
+};
+
+use crate::args::Up;
+use crate::commands::build;
+use crate::error::{self, CliError};
+use crate::progress::Terminal;
+use crate::{Outcome, code, paths};
+
+/// How long the log may take to write what is left when the server ends.
+const LOG_FLUSH: Duration = Duration::from_secs(2);
+
+pub(crate) fn main(args: &Up) -> Outcome {
+    let project = Arc::new(Project::find(args)?);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::new(format!("cannot start the async runtime: {error}")))?;
+    let outcome = runtime.block_on(up(args, project));
+    runtime.shutdown_timeout(Duration::from_millis(500));
+    outcome
+}
+
+async fn up(args: &Up, project: Arc<Project>) -> Outcome {
+    let mut stop = Stop::listen()?;
+    let server = Server::bind(ServerOptions::new(args.addr))
+        .await
+        .map_err(|error| CliError::from_parts(&error, Some(error.hint())))?;
+    // The first line, before anything else: programs read it. Connections wait until the app is
+    // there.
+    eprintln!("listening on http://{}", server.addr());
+    let log = Log::start(std::io::stderr(), LogOptions::new(LogFormat::for_stderr()))
+        .map_err(|error| CliError::new(format!("cannot start the log: {error}")))?;
+    let overlay = args.watch.then(DevOverlay::new);
+    let node = Arc::new(Node::new(
+        log.clone(),
+        NodeOptions {
+            show_errors: true,
+            overlay: overlay.clone(),
+        },
+    ));
+    let runtime = Arc::new(
+        Runtime::new(RuntimeOptions {
+            cache: paths::code_cache()?,
+            compiler: paths::compiler(),
+            memory: node_memory(),
+            log: log.clone(),
+        })
+        .map_err(|error| {
+            CliError::new(error.to_string())
+                .hint("the engine reserves address space; look at `ulimit -v`")
+        })?,
+    );
+    let builder = Builder {
+        project,
+        runtime,
+        node: Arc::clone(&node),
+    };
+    let watching = match overlay {
+        None => {
+            tokio::select! {
+                built = builder.build(Terminal::new()) => { built?; }
+                () = stop.first() => return Ok(ExitCode::SUCCESS),
+            }
+            None
+        }
+        Some(overlay) => Some(tokio::spawn(builder.watch(overlay))),
+    };
+    if !server.run(node, stop.first()).await {
+        error::print_warning("some requests did not finish in time and were ended");
+    }
+    if let Some(watching) = watching {
+        watching.abort();
+    }
+    tokio::task::spawn_blocking(move || log.flush(LOG_FLUSH))
+        .await
+        .ok();
+    Ok(ExitCode::SUCCESS)
+}
+
+/// SIGINT and SIGTERM. After the first a second one ends the process at once.
+struct Stop {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Stop {
+    fn listen() -> Result<Stop, CliError> {
+        let listen = |kind| {
+            signal(kind).map_err(|error| CliError::new(format!("cannot handle signals: {error}")))
+        };
+        Ok(Stop {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+        })
+    }
+
+    async fn any(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+
+    async fn first(&mut self) {
+        self.any().await;
+        if std::io::stderr().is_terminal() {
+            anstream::eprintln!("finishing requests under way; once more to end at once");
+        }
+        let (Ok(interrupt), Ok(terminate)) = (
+            signal(SignalKind::interrupt()),
+            signal(SignalKind::terminate()),
+        ) else {
+            return;
+        };
+        tokio::spawn(async move {
+            Stop {
+                interrupt,
+                terminate,
+            }
+            .any()
+            .await;
+            std::process::exit(130);
+        });
+    }
+}
+
+/// What is served: an app's folder or a single file.
+struct Project {
+    what: PathBuf,
+    options: Option<BuildOptions>,
+    store: wharf_artifact::Store,
+    grants: crate::args::GrantFlags,
+}
+
+impl Project {
+    fn find(args: &Up) -> Result<Project, CliError> {
+        let what = args.what.clone();
+        if !what.exists() {
+            return Err(CliError::new(format!("there is no {}", what.display()))
+                .hint("give an app's folder or a .wasm file; `wharf new app NAME` makes an app"));
+        }
+        let options = match what.is_dir() {
+            true => Some(build::options(&what, &args.how)?),
+            false => None,
+        };
+        // Wrong flags are told before anything is opened.
+        args.grants.grants()?;
+        Ok(Project {
+            what,
+            options,
+            store: paths::store()?,
+            grants: args.grants.clone(),
+        })
+    }
+
+    fn base(&self) -> &Path {
+        match &self.options {
+            Some(options) => &options.app_dir,
+            None => Path::new("."),
+        }
+    }
+
+    fn build(&self, terminal: &Terminal) -> Result<Built, Failure> {
+        let report = match &self.options {
+            Some(options) => build_app(options, terminal)?,
+            None => {
+                let options = FileOptions {
+                    file: self.what.clone(),
+                    store: self.store.clone(),
+                    cancel: Cancel::new(),
+                };
+                build_file(&options, terminal)?
+            }
+        };
+        let mut artifact = code::artifact(&self.store, &report)?;
+        if artifact.app.triggers.http.is_empty() {
+            return Err(nothing_to_serve(&artifact).into());
+        }
+        for component in artifact.app.components.values_mut() {
+            self.grants.add_to(&mut component.grants)?;
+        }
+        code::prepare(&artifact, terminal)?;
+        Ok(Built {
+            artifact,
+            watch: report.watch,
+        })
+    }
+
+    /// What to watch while nothing was built yet.
+    fn sources(&self) -> Vec<PathBuf> {
+        match &self.options {
+            Some(options) => watch_paths(options),
+            None => vec![self.what.clone()],
+        }
+    }
+}
+
+fn nothing_to_serve(artifact: &AppArtifact) -> CliError {
+    let error = CliError::new(format!(
+        "the app `{}` has nothing to serve",
+        artifact.app.name
+    ));
+    if artifact.app.triggers.command.is_some() {
+        return error.hint("it has a command: run it with `wharf run`");
+    }
+    error.hint("add a `[[trigger.http]]` with a route to its wharf.toml; `wharf inspect` shows what its components export")
+}
+
+struct Built {
+    artifact: AppArtifact,
+    watch: Vec<PathBuf>,
+}
+
+/// A build that failed: what the terminal is told, and what the page shows.
+struct Failure {
+    error: CliError,
+    page: String,
+}
+
+impl From<CliError> for Failure {
+    fn from(error: CliError) -> Failure {
+        Failure {
+            page: error.text(),
+            error,
+        }
+    }
+}
+
+impl From<BuildError> for Failure {
+    fn from(error: BuildError) -> Failure {
+        let output = error.output().map(str::to_owned);
+        let error = build::build_error(error);
+        Failure {
+            page: output.unwrap_or_else(|| error.text()),
+            error,
+        }
+    }
+}
+
+/// Builds, activates and swaps.
+struct Builder {
+    project: Arc<Project>,
+    runtime: Arc<Runtime>,
+    node: Arc<Node>,
+}
+
+impl Builder {
+    async fn build(&self, terminal: Terminal) -> Result<Vec<PathBuf>, CliError> {
+        self.try_build(terminal)
+            .await
+            .map_err(|failure| failure.error)
+    }
+
+    /// Serves the new version if all went well; else the old one stays.
+    async fn try_build(&self, terminal: Terminal) -> Result<Vec<PathBuf>, Failure> {
+        let project = Arc::clone(&self.project);
+        let runtime = Arc::clone(&self.runtime);
+        let (app, watch) = tokio::task::spawn_blocking(move || -> Result<_, Failure> {
+            let built = project.build(&terminal)?;
+            let app = activate(&runtime, &built.artifact, project.base().to_owned())
+                .map_err(|error| CliError::from_parts(&error, error.hint()))?;
+            Ok((app, built.watch))
+        })
+        .await
+        .map_err(|error| CliError::new(format!("the build ended unexpectedly: {error}")))??;
+        self.serve(app);
+        Ok(watch)
+    }
+
+    fn serve(&self, app: LiveApp) {
+        let message = Message::new(Level::Info, "serving")
+            .with("app", app.name())
+            .with("digest", &app.digest().to_string()[..19]);
+        self.node.serve(Arc::new(app));
+        self.runtime.log().message(message);
+    }
+
+    /// Builds again whenever a source changes, until aborted.
+    async fn watch(self, overlay: DevOverlay) {
+        let mut roots = Vec::new();
+        let mut watcher: Option<Arc<SourceWatcher>> = None;
+        loop {
+            overlay.set(DevState::Building);
+            let sources = match self.try_build(Terminal::new()).await {
+                Ok(sources) => {
+                    let version = self.node.app().map(|app| app.digest().to_string());
+                    overlay.set(DevState::Ok {
+                        version: version.unwrap_or_default(),
+                    });
+                    sources
+                }
+                Err(failure) => {
+                    failure.error.print();
+                    if self.node.app().is_some() {
+                        error::print_hint("the version before is still being served");
+                    }
+                    overlay.set(DevState::Failed { text: failure.page });
+                    self.project.sources()
+                }
+            };
+            if roots != sources || watcher.is_none() {
+                roots = sources.clone();
+                let started = tokio::task::spawn_blocking(move || {
+                    SourceWatcher::start(sources, WatchOptions::default())
+                })
+                .await;
+                match started {
+                    Ok(Ok(started)) => watcher = Some(Arc::new(started)),
+                    Ok(Err(error)) => {
+                        error::print_error(&format!("cannot watch the sources: {error}"));
+                        return;
+                    }
+                    Err(_) => return,
+                }
+            }
+            let Some(watcher) = &watcher else { return };
+            let changed = watcher.changed().await;
+            let shown = changed.first().map(|path| path.display().to_string());
+            self.runtime.log().message(
+                Message::new(Level::Info, "changed, building again")
+                    .with("file", shown.unwrap_or_default()),
+            );
+        }
+    }
+}
+
+/// Memory for all guests together: three quarters of what the machine or the control group has.
+fn node_memory() -> ByteSize {
+    let machine = std::fs::read_to_string("/proc/meminfo")
+        .ok()
+        .and_then(|text| {
+            let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
+            let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+            Some(kib * 1024)
+        });
+    let group = std::fs::read_to_string("/sys/fs/cgroup/memory.max")
+        .ok()
+        .and_then(|text| text.trim().parse::<u64>().ok());
+    let total = match (machine, group) {
+        (Some(machine), Some(group)) => machine.min(group),
+        (Some(one), None) | (None, Some(one)) => one,
+        (None, None) => 4 << 30,
+    };
+    ByteSize(total / 4 * 3)
+}

@@ -1,0 +1,72 @@
+//! Grants given by flags.
+
+use std::collections::BTreeMap;
+
+use wharf_manifest::{FileGrant, Grants};
+
+use crate::args::GrantFlags;
+use crate::error::CliError;
+
+impl GrantFlags {
+    /// The grants that the flags give.
+    pub(crate) fn grants(&self) -> Result<Grants, CliError> {
+        Ok(Grants {
+            http: self.http.clone(),
+            net: self.net.clone(),
+            files: self
+                .dirs
+                .iter()
+                .map(|text| folder(text))
+                .collect::<Result<_, _>>()?,
+            env: self
+                .env
+                .iter()
+                .map(|text| variable(text))
+                .collect::<Result<BTreeMap<_, _>, _>>()?,
+        })
+    }
+
+    /// Adds the flags' grants to others.
+    pub(crate) fn add_to(&self, grants: &mut Grants) -> Result<(), CliError> {
+        let more = self.grants()?;
+        grants.http.extend(more.http);
+        grants.net.extend(more.net);
+        grants.files.extend(more.files);
+        grants.env.extend(more.env);
+        Ok(())
+    }
+}
+
+/// `HOST[::GUEST][:ro|:rw]`. The guest's path is the host's unless said otherwise.
+fn folder(text: &str) -> Result<FileGrant, CliError> {
+    let (paths, write) = match text.strip_suffix(":ro") {
+        Some(paths) => (paths, false),
+        None => (text.strip_suffix(":rw").unwrap_or(text), true),
+    };
+    let (host, guest) = paths.split_once("::").unwrap_or((paths, paths));
+    if host.is_empty() || guest.is_empty() {
+        return Err(CliError::new(format!("`--dir {text}` names no folder"))
+            .hint("write it as `--dir HOST`, `--dir HOST::GUEST` or `--dir HOST::GUEST:ro`"));
+    }
+    Ok(FileGrant {
+        host: host.to_owned(),
+        guest: guest.to_owned(),
+        write,
+    })
+}
+
+fn variable(text: &str) -> Result<(String, String), CliError> {
+    if let Some((name, value)) = text.split_once('=') {
+        if name.is_empty() {
+            return Err(CliError::new(format!("`--env {text}` names no variable")));
+        }
+        return Ok((name.to_owned(), value.to_owned()));
+    }
+    match std::env::var(text) {
+        Ok(value) => Ok((text.to_owned(), value)),
+        Err(_) => Err(
+            CliError::new(format!("`--env {text}`: this shell has no such variable"))
+                .hint(format!("give it a value: `--env {text}=…`")),
+        ),
+    }
+}

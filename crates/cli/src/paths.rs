@@ -1,0 +1,67 @@
+//! Where things lie on this machine. The one list of the environment variables that wharf reads.
+
+use std::path::PathBuf;
+
+use wharf_artifact::Store;
+use wharf_engine::{CodeCache, CompileLimits, Compiler};
+use wharf_manifest::ByteSize;
+
+use crate::error::CliError;
+
+/// Where artifacts are kept.
+const STORE_VARIABLE: &str = "WHARF_STORE_DIR";
+/// Where native code and other things that can be made again are kept.
+const CACHE_VARIABLE: &str = "WHARF_CACHE_DIR";
+/// Bytes of native code kept.
+const CODE_CACHE_BYTES: ByteSize = ByteSize(4 << 30);
+
+fn directory(variable: &str, xdg: &str, below_home: &str, name: &str) -> Result<PathBuf, CliError> {
+    let named = |variable| {
+        std::env::var_os(variable)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    if let Some(path) = named(variable) {
+        return std::path::absolute(&path).map_err(|error| CliError::io("use", &path, &error));
+    }
+    // The base directory specification: relative paths there are to be ignored.
+    if let Some(path) = named(xdg).filter(|path| path.is_absolute()) {
+        return Ok(path.join(name));
+    }
+    named("HOME")
+        .map(|home| home.join(below_home).join(name))
+        .ok_or_else(|| {
+            CliError::new("there is no home folder to keep anything in")
+                .hint(format!("set {variable} to a folder"))
+        })
+}
+
+pub(crate) fn cache_dir() -> Result<PathBuf, CliError> {
+    directory(CACHE_VARIABLE, "XDG_CACHE_HOME", ".cache", "wharf")
+}
+
+pub(crate) fn store() -> Result<Store, CliError> {
+    let path = directory(
+        STORE_VARIABLE,
+        "XDG_DATA_HOME",
+        ".local/share",
+        "wharf/store",
+    )?;
+    Store::open(path).map_err(|error| CliError::from_parts(&error, error.hint()))
+}
+
+pub(crate) fn code_cache() -> Result<CodeCache, CliError> {
+    Ok(CodeCache::new(cache_dir()?.join("code"), CODE_CACHE_BYTES))
+}
+
+/// The compiler: this very program as a child.
+pub(crate) fn compiler() -> Compiler {
+    match std::env::current_exe() {
+        Ok(helper) => Compiler::in_child(
+            helper,
+            vec![crate::COMPILE_CHILD.to_owned()],
+            CompileLimits::default(),
+        ),
+        Err(_) => Compiler::in_process(),
+    }
+}
