@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use wharf_artifact::Store;
-use wharf_engine::{CodeCache, CompileLimits, Compiler};
+use wharf_engine::{CacheError, CodeCache, CompileLimits, Compiler};
 use wharf_manifest::ByteSize;
 
-use crate::error::CliError;
+use crate::error::{self, CliError};
 
 /// Where artifacts are kept.
 const STORE_VARIABLE: &str = "WHARF_STORE_DIR";
@@ -51,7 +51,17 @@ pub(crate) fn store() -> Result<Store, CliError> {
 }
 
 pub(crate) fn code_cache() -> Result<CodeCache, CliError> {
-    Ok(CodeCache::new(cache_dir()?.join("code"), CODE_CACHE_BYTES))
+    let warn = |error: &CacheError| {
+        error::print_warning(&format!("native code is not kept: {error}"));
+        if let Some(hint) = error.hint() {
+            error::print_hint(&hint);
+        }
+    };
+    Ok(CodeCache::new(
+        cache_dir()?.join("code"),
+        CODE_CACHE_BYTES,
+        warn,
+    ))
 }
 
 /// The compiler: this very program as a child.

@@ -7,9 +7,11 @@
 
 #![allow(unsafe_code)]
 
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use wasmtime::Module;
@@ -51,6 +53,14 @@ pub enum CacheError {
 }
 
 impl CacheError {
+    /// Whether only the place to keep code failed, not the code.
+    fn is_of_the_disk(&self) -> bool {
+        matches!(
+            self,
+            CacheError::Directory { .. } | CacheError::Compile(CompileError::Write { .. })
+        )
+    }
+
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -64,10 +74,20 @@ impl CacheError {
 }
 
 /// A directory of native code, bounded in size, safe under many processes at once.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct CodeCache {
     directory: PathBuf,
     bytes_max: ByteSize,
+    warn: Arc<dyn Fn(&CacheError) + Send + Sync>,
+}
+
+impl fmt::Debug for CodeCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CodeCache")
+            .field("directory", &self.directory)
+            .field("bytes_max", &self.bytes_max)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What native code can be loaded as.
@@ -93,10 +113,18 @@ impl Image for Module {
 
 impl CodeCache {
     /// The cache in `directory`, which is made when first needed, of at most `bytes_max`.
-    pub fn new(directory: PathBuf, bytes_max: ByteSize) -> CodeCache {
+    ///
+    /// Where the directory cannot be used, code is made without being kept, and `warn` is told
+    /// why.
+    pub fn new(
+        directory: PathBuf,
+        bytes_max: ByteSize,
+        warn: impl Fn(&CacheError) + Send + Sync + 'static,
+    ) -> CodeCache {
         CodeCache {
             directory,
             bytes_max,
+            warn: Arc::new(warn),
         }
     }
 
@@ -108,7 +136,7 @@ impl CodeCache {
     /// The component of `wasm`, compiled if its native code is not there. Blocks.
     ///
     /// # Errors
-    /// When the bytes do not compile or the directory cannot be written.
+    /// When the bytes do not compile, or nothing can be written anywhere.
     pub fn component(
         &self,
         engine: &Engine,
@@ -133,10 +161,11 @@ impl CodeCache {
         self.load_or_compile(engine, compiler, key, wasm)
     }
 
-    /// Compiles `wasm` if its native code is not there yet; true if it compiled.
+    /// Compiles `wasm` if its native code is not there yet; true if it is kept now and was not
+    /// before.
     ///
     /// # Errors
-    /// As for [`CodeCache::component`].
+    /// When the bytes do not compile.
     pub fn prepare(
         &self,
         engine: &Engine,
@@ -148,8 +177,14 @@ impl CodeCache {
         if sealed(&path) {
             return Ok(false);
         }
-        self.compile(engine, compiler, wasm, &path)?;
-        Ok(true)
+        match self.compile(engine, compiler, wasm, &path) {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_of_the_disk() => {
+                (self.warn)(&error);
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn load_or_compile<I: Image>(
@@ -176,9 +211,15 @@ impl CodeCache {
             path: path.clone(),
             source,
         })?;
-        let path = self.compile(engine, compiler, &wasm, &path)?;
-        // SAFETY: written just now by our compiler for this very engine.
-        unsafe { I::load(engine.wasmtime(), &path) }.map_err(CacheError::Load)
+        match self.compile(engine, compiler, &wasm, &path) {
+            // SAFETY: written just now by our compiler for this very engine.
+            Ok(path) => unsafe { I::load(engine.wasmtime(), &path) }.map_err(CacheError::Load),
+            Err(error) if error.is_of_the_disk() => {
+                (self.warn)(&error);
+                compile_unkept(engine, compiler, &wasm)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn compile(
@@ -250,6 +291,34 @@ impl CodeCache {
             }
         }
     }
+}
+
+/// Compiles into a file of this process alone, in memory where the system has such a place, and
+/// gone before anyone else could see it.
+fn compile_unkept<I: Image>(
+    engine: &Engine,
+    compiler: &Compiler,
+    wasm: &[u8],
+) -> Result<I, CacheError> {
+    let in_memory = Path::new("/dev/shm");
+    let place = if in_memory.is_dir() {
+        in_memory.to_owned()
+    } else {
+        std::env::temp_dir()
+    };
+    let failed = |source| CacheError::Directory {
+        path: place.clone(),
+        source,
+    };
+    // Made with mode 0600: nobody else can write to it.
+    let file = tempfile::Builder::new()
+        .prefix("wharf-")
+        .tempfile_in(&place)
+        .map_err(failed)?;
+    compiler.compile(engine, wasm, file.path())?;
+    // SAFETY: written just now by our compiler for this very engine; the name goes away with
+    // `file`, the mapping stays.
+    unsafe { I::load(engine.wasmtime(), file.path()) }.map_err(CacheError::Load)
 }
 
 /// What follows native code in a file.

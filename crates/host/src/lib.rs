@@ -29,7 +29,7 @@ mod program;
 mod state;
 
 pub use authority::{Authority, AuthorityError};
-pub use capability::http::{EgressPolicy, HttpClient};
+pub use capability::http::{EgressPolicy, HttpClient, IdleBody};
 pub use command::{CommandIo, CommandOutcome, Runnable, exit_code, run_command};
 pub use denial::{Denial, Denials};
 pub use invoke::InvokeError;

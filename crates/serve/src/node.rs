@@ -2,16 +2,17 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use wasmtime_wasi_http::WasiBody;
 use wharf_engine::Fault;
+use wharf_host::IdleBody;
 
 use crate::answer::{self, Detail};
 use crate::app::{LiveApp, Target};
@@ -190,7 +191,8 @@ impl Node {
                 return (answer::refused(refused), None);
             }
         };
-        let request = request.map(incoming);
+        let idle = component.limits().body_idle;
+        let request = request.map(|body| incoming(body, idle));
         match component.answer(request, origin.id).await {
             Ok(response) => (
                 response.map(|body| AnswerBody::Guest(Box::new(body))),
@@ -220,7 +222,15 @@ impl Node {
 }
 
 /// A request body as the guest reads it.
-fn incoming(body: Incoming) -> WasiBody {
-    body.map_err(wasmtime_wasi_http::Error::Hyper)
-        .boxed_unsync()
+fn incoming(body: Incoming, idle: Duration) -> WasiBody {
+    if body.is_end_stream() {
+        return Empty::new().map_err(|never| match never {}).boxed_unsync();
+    }
+    IdleBody::new(
+        body,
+        idle,
+        || wasmtime_wasi_http::Error::ConnectionReadTimeout,
+        (),
+    )
+    .boxed_unsync()
 }

@@ -4,7 +4,8 @@ use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 
-use wharf_build::{BuildError, BuildOptions, BuildReport, build_app};
+use tokio::signal::unix::{SignalKind, signal};
+use wharf_build::{BuildError, BuildOptions, BuildReport, Cancel, build_app};
 
 use crate::args::{Build, How};
 use crate::error::CliError;
@@ -13,6 +14,7 @@ use crate::{Outcome, code, paths};
 
 pub(crate) fn main(args: &Build) -> Outcome {
     let options = options(&args.dir, &args.how)?;
+    cancel_on_signals(options.cancel.clone())?;
     let terminal = Terminal::new();
     let report = build_app(&options, &terminal).map_err(build_error)?;
     code::prepare(&code::artifact(&options.store, &report)?, &terminal)?;
@@ -51,6 +53,35 @@ pub(crate) fn quietly(dir: &Path) -> Result<(BuildOptions, BuildReport), CliErro
     let options = options(dir, &how)?;
     let report = build_app(&options, &Terminal::quiet()).map_err(build_error)?;
     Ok((options, report))
+}
+
+/// Ends the build, and the tools it started, at SIGINT or SIGTERM.
+///
+/// Tools run in process groups of their own, so the terminal's Ctrl-C does not reach them.
+pub(crate) fn cancel_on_signals(cancel: Cancel) -> Result<(), CliError> {
+    let failed = |error| CliError::new(format!("cannot handle signals: {error}"));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()
+        .map_err(failed)?;
+    let (mut interrupt, mut terminate) = {
+        let _inside = runtime.enter();
+        let interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+        (interrupt, signal(SignalKind::terminate()).map_err(failed)?)
+    };
+    std::thread::Builder::new()
+        .name("wharf-signals".to_owned())
+        .spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
+            });
+            cancel.fire();
+        })
+        .map(|_| ())
+        .map_err(failed)
 }
 
 pub(crate) fn build_error(error: BuildError) -> CliError {

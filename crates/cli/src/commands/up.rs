@@ -68,6 +68,7 @@ async fn up(args: &Up, project: Arc<Project>) -> Outcome {
                 .hint("the engine reserves address space; look at `ulimit -v`")
         })?,
     );
+    let cancel = project.cancel.clone();
     let builder = Builder {
         project,
         runtime,
@@ -77,7 +78,10 @@ async fn up(args: &Up, project: Arc<Project>) -> Outcome {
         None => {
             tokio::select! {
                 built = builder.build(Terminal::new()) => { built?; }
-                () = stop.first() => return Ok(ExitCode::SUCCESS),
+                () = stop.first() => {
+                    cancel.fire();
+                    return Ok(ExitCode::SUCCESS);
+                }
             }
             None
         }
@@ -86,6 +90,7 @@ async fn up(args: &Up, project: Arc<Project>) -> Outcome {
     if !server.run(node, stop.first()).await {
         error::print_warning("some requests did not finish in time and were ended");
     }
+    cancel.fire();
     if let Some(watching) = watching {
         watching.abort();
     }
@@ -148,6 +153,7 @@ struct Project {
     options: Option<BuildOptions>,
     store: wharf_artifact::Store,
     grants: crate::args::GrantFlags,
+    cancel: Cancel,
 }
 
 impl Project {
@@ -157,8 +163,12 @@ impl Project {
             return Err(CliError::new(format!("there is no {}", what.display()))
                 .hint("give an app's folder or a .wasm file; `wharf new app NAME` makes an app"));
         }
+        let cancel = Cancel::new();
         let options = match what.is_dir() {
-            true => Some(build::options(&what, &args.how)?),
+            true => Some(BuildOptions {
+                cancel: cancel.clone(),
+                ..build::options(&what, &args.how)?
+            }),
             false => None,
         };
         // Wrong flags are told before anything is opened.
@@ -168,6 +178,7 @@ impl Project {
             options,
             store: paths::store()?,
             grants: args.grants.clone(),
+            cancel,
         })
     }
 
@@ -185,7 +196,7 @@ impl Project {
                 let options = FileOptions {
                     file: self.what.clone(),
                     store: self.store.clone(),
-                    cancel: Cancel::new(),
+                    cancel: self.cancel.clone(),
                 };
                 build_file(&options, terminal)?
             }

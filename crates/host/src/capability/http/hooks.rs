@@ -2,21 +2,16 @@
 
 use std::error::Error as StdError;
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{Request, Response};
-use http_body::{Body, Frame};
 use http_body_util::BodyExt;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::sync::Semaphore;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use super::client::names_metadata;
-use super::{EgressPolicy, HttpClient};
+use super::{EgressPolicy, HttpClient, IdleBody};
 
 /// Time to the first byte and between bytes when the guest names none.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -68,57 +63,12 @@ impl WasiHttpHooks for Hooks {
                 .await
                 .map_err(|_| Error::ConnectionReadTimeout)?
                 .map_err(|error| translate(&error))?;
+            // It counts as an outgoing request until its body is dropped.
             let response = response.map(|body| {
-                TimedBody {
-                    body,
-                    gap,
-                    deadline: Box::pin(sleep_until(Instant::now() + gap)),
-                    _permit: permit,
-                }
-                .boxed_unsync()
+                IdleBody::new(body, gap, || Error::ConnectionReadTimeout, permit).boxed_unsync()
             });
             Ok((response, Box::new(async { Ok(()) }) as Io))
         })
-    }
-}
-
-/// A response body that must bring something every `gap`; it counts as an outgoing request until
-/// it is dropped.
-struct TimedBody {
-    body: hyper::body::Incoming,
-    gap: Duration,
-    deadline: Pin<Box<Sleep>>,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Body for TimedBody {
-    type Data = Bytes;
-    type Error = Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let this = &mut *self;
-        match Pin::new(&mut this.body).poll_frame(cx) {
-            Poll::Ready(frame) => {
-                let next = Instant::now() + this.gap;
-                this.deadline.as_mut().reset(next);
-                Poll::Ready(frame.map(|frame| frame.map_err(Error::Hyper)))
-            }
-            Poll::Pending => {
-                ready!(this.deadline.as_mut().poll(cx));
-                Poll::Ready(Some(Err(Error::ConnectionReadTimeout)))
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> http_body::SizeHint {
-        self.body.size_hint()
     }
 }
 

@@ -5,9 +5,11 @@
 
 mod client;
 mod hooks;
+mod idle;
 
 pub use client::HttpClient;
 pub(crate) use hooks::Hooks;
+pub use idle::IdleBody;
 
 use http::Uri;
 use wharf_manifest::HttpGrant;
