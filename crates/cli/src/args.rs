@@ -147,7 +147,7 @@ Exit codes: the program's own; 124 time limit, 125 wharf could not run it, 126 d
 
 Examples:
   wharf run hello.wasm
-  wharf run rg.wasm --dir . -- TODO src
+  wharf run rg.wasm --dir . -- unsafe src
   wharf run python.wasm --dir lib::/lib:ro --env PYTHONHOME=/ -- -c 'print(1)'
   wharf run math.wasm --invoke 'add(1, 2)'")]
 pub(crate) struct Run {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bad;
+mod bad_values;
 mod docs;
 mod good;
 mod hostile;
