@@ -85,19 +85,26 @@ impl Task {
         self.make_ready(job);
     }
 
+    /// Runs something as a part of this task.
+    pub(crate) fn enter(self: &Arc<Self>, work: impl FnOnce()) {
+        let outer = CURRENT.replace(Some(self.clone()));
+        work();
+        CURRENT.set(outer);
+    }
+
     /// Polls until no job is ready; says whether all are done.
     pub(crate) fn run(self: &Arc<Self>) -> bool {
-        let outer = CURRENT.replace(Some(self.clone()));
-        loop {
-            let ready = self.ready.take();
-            if ready.is_empty() {
-                break;
+        self.enter(|| {
+            loop {
+                let ready = self.ready.take();
+                if ready.is_empty() {
+                    break;
+                }
+                for job in ready {
+                    job.poll();
+                }
             }
-            for job in ready {
-                job.poll();
-            }
-        }
-        CURRENT.set(outer);
+        });
         let jobs = self.jobs.take();
         let done = jobs.is_empty();
         self.jobs.set(jobs);
@@ -112,19 +119,19 @@ impl Task {
 
     /// Drops what is left, when the host or a dead end stops the task.
     pub(crate) fn abandon(self: &Arc<Self>) {
-        let outer = CURRENT.replace(Some(self.clone()));
-        loop {
-            // What is dropped may spawn.
-            let jobs = self.jobs.take();
-            if jobs.is_empty() {
-                break;
+        self.enter(|| {
+            loop {
+                // What is dropped may spawn.
+                let jobs = self.jobs.take();
+                if jobs.is_empty() {
+                    break;
+                }
+                for job in jobs {
+                    job.future.take();
+                }
             }
-            for job in jobs {
-                job.future.take();
-            }
-        }
-        self.ready.take();
-        CURRENT.set(outer);
+            self.ready.take();
+        });
     }
 
     fn remove(&self, slot: usize) {

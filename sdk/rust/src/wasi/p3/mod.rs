@@ -3,6 +3,7 @@
 
 mod component_type;
 pub(crate) mod raw;
+mod stderr;
 mod transfer;
 mod waitable;
 
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+pub(crate) use self::stderr::write_stderr;
 pub(crate) use self::transfer::Incoming;
 use self::transfer::{Message, outgoing};
 pub(crate) use self::waitable::Parked;
@@ -108,7 +110,8 @@ pub fn resume(event: u32, handle: u32, code: u32) -> u32 {
         return EXIT;
     }
     if !task.parked.silence(handle) {
-        deliver(event, handle, code);
+        // A job of this task that the event wakes needs no alarm.
+        task.enter(|| deliver(event, handle, code));
     }
     step(task)
 }
@@ -307,26 +310,5 @@ pub(crate) fn random_bytes(count: usize) -> Vec<u8> {
     unsafe {
         raw::random_bytes(count as u64, area.as_mut_ptr());
         area.take_list(0)
-    }
-}
-
-/// Writes a line whole, and returns when the host has it: a panic that follows
-/// cannot lose it.
-pub(crate) fn write_stderr(line: Vec<u8>) {
-    // SAFETY: all ends are owned here, and the line lives until the end.
-    unsafe {
-        let ends = raw::stderr_stream_new();
-        let writable = (ends >> 32) as u32;
-        let outcome = raw::stderr_write_via_stream(ends as u32);
-        let mut rest = &line[..];
-        while !rest.is_empty() {
-            let code = raw::stderr_stream_write(writable, rest.as_ptr(), rest.len());
-            rest = rest.get((code >> 4) as usize..).unwrap_or_default();
-            if code & 0xf == waitable::DROPPED {
-                break;
-            }
-        }
-        raw::stderr_stream_drop_writable(writable);
-        raw::stderr_outcome_drop_readable(outcome);
     }
 }

@@ -83,7 +83,8 @@ imports! {
     "wasi:cli/stderr@0.3.0" {
         "write-via-stream" fn stderr_write_via_stream(stream: u32) -> u32;
         "[stream-new-0]write-via-stream" fn stderr_stream_new() -> u64;
-        "[stream-write-0]write-via-stream" fn stderr_stream_write(stream: u32, data: *const u8, length: usize) -> u32;
+        "[async-lower][stream-write-0]write-via-stream" fn stderr_stream_write(stream: u32, data: *const u8, length: usize) -> u32;
+        "[stream-cancel-write-0]write-via-stream" fn stderr_stream_cancel_write(stream: u32) -> u32;
         "[stream-drop-writable-0]write-via-stream" fn stderr_stream_drop_writable(stream: u32);
         "[future-drop-readable-1]write-via-stream" fn stderr_outcome_drop_readable(future: u32);
     }

@@ -83,11 +83,11 @@ impl Blocked {
     pub(crate) fn abort(&mut self) -> u32 {
         self.over = true;
         let code = take(self.handle).flatten();
-        // SAFETY: the operation is still under way where no event came.
-        let code = code.unwrap_or_else(|| unsafe { (self.cancel)(self.handle) });
-        // SAFETY: the handle is still owned by the caller; 0 is no set.
+        // SAFETY: the handle is still owned by the caller; 0 is no set. What
+        // is in a set cannot be cancelled by a call that waits.
         unsafe { raw::waitable_join(self.handle, 0) };
-        code
+        // SAFETY: the operation is still under way where no event came.
+        code.unwrap_or_else(|| unsafe { (self.cancel)(self.handle) })
     }
 }
 
@@ -188,8 +188,8 @@ impl Parked {
         if alarm != 0 {
             // SAFETY: its event has not come, so there is a read to cancel.
             unsafe {
-                raw::unit_cancel_read(alarm);
                 raw::waitable_join(alarm, 0);
+                raw::unit_cancel_read(alarm);
                 raw::unit_drop_readable(alarm);
             }
         }
