@@ -8,6 +8,7 @@ use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemCtxView, WasiFilesyste
 use wasmtime_wasi::p2::bindings::filesystem::preopens;
 use wharf_engine::Engine;
 
+use crate::capability::stdio;
 use crate::denial::Denial;
 use crate::program::Program;
 use crate::state::InstanceState;
@@ -78,6 +79,7 @@ impl Host {
         preopens::add_to_linker::<InstanceState, NotedPreopens>(&mut linker, |state| {
             PreopensView(state)
         })?;
+        stdio::link(&mut linker)?;
         linker.allow_shadowing(false);
         Ok(Host { engine, linker })
     }

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
+use wasmtime::component::GuestTaskId;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream as P2OutputStream, Pollable, StreamResult};
 
@@ -24,6 +25,9 @@ pub enum OutputStream {
 pub trait GuestOutput: Send + Sync {
     /// Some bytes, in the order written; not whole lines.
     fn write(&self, stream: OutputStream, bytes: &[u8]);
+
+    /// Where the output of a task goes, given it and its ancestors; `None` if that is not known.
+    fn of_tasks(&self, tasks: &[GuestTaskId]) -> Option<Arc<dyn GuestOutput>>;
 }
 
 /// Bytes that one write may bring.

@@ -23,6 +23,8 @@ pub struct InstanceState {
     http: WasiHttpCtx,
     hooks: Hooks,
     pub(crate) denials: Denials,
+    /// Where output goes; `None` if the guest has the process's own streams.
+    pub(crate) output: Option<Arc<dyn GuestOutput>>,
 }
 
 impl std::fmt::Debug for InstanceState {
@@ -51,7 +53,9 @@ impl InstanceState {
         builder
             .stdout(sink(OutputStream::Stdout))
             .stderr(sink(OutputStream::Stderr));
-        InstanceState::from_builder(authority, limits, builder)
+        let mut state = InstanceState::from_builder(authority, limits, builder)?;
+        state.output = Some(output);
+        Ok(state)
     }
 
     pub(crate) fn from_builder(
@@ -75,6 +79,7 @@ impl InstanceState {
                 authority.outgoing_max,
             ),
             denials: authority.denials.clone(),
+            output: None,
         })
     }
 

@@ -3,3 +3,4 @@
 pub(crate) mod files;
 pub(crate) mod http;
 pub(crate) mod net;
+pub(crate) mod stdio;

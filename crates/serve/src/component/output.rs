@@ -1,11 +1,17 @@
 //! What a guest prints, attributed to the request that it works on.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use wasmtime::component::GuestTaskId;
 use wharf_host::{GuestOutput, OutputStream};
 use wharf_manifest::ByteSize;
 
 use crate::log::{GuestLog, GuestStream, Log, LogBudget, RequestId};
+
+/// Requests of an instance that are remembered when their head is out: their tasks may still
+/// stream, and print.
+const REMEMBERED_MAX: usize = 64;
 
 /// The output of one instance. Clones share it.
 #[derive(Debug, Clone)]
@@ -17,20 +23,30 @@ struct Shared {
     app: Arc<str>,
     component: Arc<str>,
     budget: ByteSize,
-    current: Mutex<Current>,
+    requests: Mutex<Requests>,
 }
 
 #[derive(Debug, Default)]
-struct Current {
-    /// Requests at work on the instance, the latest last.
-    requests: Vec<RequestId>,
-    /// Made when the guest first prints: most requests print nothing.
-    streams: Option<Streams>,
+struct Requests {
+    at_work: Vec<Arc<RequestOutput>>,
+    remembered: VecDeque<Arc<RequestOutput>>,
+    /// For what nobody can attribute.
+    nobody: Option<Arc<RequestOutput>>,
 }
 
+/// The output of one request.
+#[derive(Debug)]
+struct RequestOutput {
+    id: Option<RequestId>,
+    /// Its task on a shared instance.
+    task: Option<GuestTaskId>,
+    streams: Mutex<Option<Streams>>,
+    shared: Arc<Shared>,
+}
+
+/// Made when the guest first prints: most requests print nothing.
 #[derive(Debug)]
 struct Streams {
-    request: Option<RequestId>,
     stdout: GuestLog,
     stderr: GuestLog,
 }
@@ -47,82 +63,132 @@ impl InstanceOutput {
             app,
             component,
             budget,
-            current: Mutex::default(),
+            requests: Mutex::default(),
         }))
     }
 
     pub(super) fn sink(&self) -> Arc<dyn GuestOutput> {
-        Arc::clone(&self.0) as Arc<dyn GuestOutput>
+        Arc::new(self.clone())
     }
 
-    /// The instance works on `request` until the guard is dropped.
-    pub(super) fn request(&self, request: RequestId) -> AtWork {
-        self.0.lock().requests.push(request);
-        AtWork {
-            shared: Arc::clone(&self.0),
-            request,
-        }
+    /// The instance works on the request `id` until the guard is dropped; `task` is the
+    /// request's on a shared instance.
+    pub(super) fn request(&self, id: RequestId, task: Option<GuestTaskId>) -> AtWork {
+        let request = self.0.open(Some(id), task);
+        self.0.lock().at_work.push(Arc::clone(&request));
+        AtWork(request)
     }
 }
 
 impl Shared {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Current> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Requests> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn open(
+        self: &Arc<Self>,
+        id: Option<RequestId>,
+        task: Option<GuestTaskId>,
+    ) -> Arc<RequestOutput> {
+        Arc::new(RequestOutput {
+            id,
+            task,
+            streams: Mutex::default(),
+            shared: Arc::clone(self),
+        })
     }
 }
 
-/// While it lives, what the instance prints may belong to its request.
-#[derive(Debug)]
-pub(super) struct AtWork {
-    shared: Arc<Shared>,
-    request: RequestId,
-}
-
-impl Drop for AtWork {
-    fn drop(&mut self) {
-        let mut current = self.shared.lock();
-        current.requests.retain(|request| *request != self.request);
-        if current.requests.is_empty() {
-            // Dropping them writes a last line without an end.
-            current.streams = None;
-        }
-    }
-}
-
-impl GuestOutput for Shared {
+impl RequestOutput {
     fn write(&self, stream: OutputStream, bytes: &[u8]) {
-        let mut current = self.lock();
-        // With several requests at work nobody can tell whose output it is: it is logged as the
-        // component's.
-        let request = match current.requests[..] {
-            [request] => Some(request),
-            _ => None,
-        };
-        if current
-            .streams
-            .as_ref()
-            .is_none_or(|streams| streams.request != request)
-        {
-            let budget = LogBudget::new(self.budget);
+        let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        let streams = streams.get_or_insert_with(|| {
+            let shared = &self.shared;
+            let budget = LogBudget::new(shared.budget);
             let open = |stream| {
-                self.log.guest(
-                    request,
-                    Arc::clone(&self.app),
-                    Arc::clone(&self.component),
-                    stream,
-                    budget.clone(),
-                )
+                let (app, component) = (Arc::clone(&shared.app), Arc::clone(&shared.component));
+                shared
+                    .log
+                    .guest(self.id, app, component, stream, budget.clone())
             };
-            current.streams = Some(Streams {
-                request,
+            Streams {
                 stdout: open(GuestStream::Stdout),
                 stderr: open(GuestStream::Stderr),
-            });
-        }
-        let streams = current.streams.as_mut().expect("made above");
+            }
+        });
         match stream {
             OutputStream::Stdout => streams.stdout.write(bytes),
             OutputStream::Stderr => streams.stderr.write(bytes),
+        }
+    }
+
+    /// Logs lines that have no end yet.
+    fn flush(&self) {
+        let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(streams) = &mut *streams {
+            streams.stdout.flush();
+            streams.stderr.flush();
+        }
+    }
+}
+
+/// The output of one task, as the host writes to it.
+struct TaskOutput(Arc<RequestOutput>);
+
+impl GuestOutput for TaskOutput {
+    fn write(&self, stream: OutputStream, bytes: &[u8]) {
+        self.0.write(stream, bytes);
+    }
+
+    fn of_tasks(&self, _: &[GuestTaskId]) -> Option<Arc<dyn GuestOutput>> {
+        None
+    }
+}
+
+impl GuestOutput for InstanceOutput {
+    /// Of a task that is not known: it is the request's if the instance has but one.
+    fn write(&self, stream: OutputStream, bytes: &[u8]) {
+        let request = {
+            let mut requests = self.0.lock();
+            match &requests.at_work[..] {
+                [request] => Arc::clone(request),
+                _ => Arc::clone(
+                    requests
+                        .nobody
+                        .get_or_insert_with(|| self.0.open(None, None)),
+                ),
+            }
+        };
+        request.write(stream, bytes);
+    }
+
+    fn of_tasks(&self, tasks: &[GuestTaskId]) -> Option<Arc<dyn GuestOutput>> {
+        let requests = self.0.lock();
+        let known = requests.at_work.iter().chain(&requests.remembered);
+        let is_its =
+            |request: &&Arc<RequestOutput>| request.task.is_some_and(|task| tasks.contains(&task));
+        // The latest: task ids may be used again.
+        let request = known.filter(is_its).last()?;
+        Some(Arc::new(TaskOutput(Arc::clone(request))))
+    }
+}
+
+/// While it lives, its request has no response head yet.
+#[derive(Debug)]
+pub(super) struct AtWork(Arc<RequestOutput>);
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        self.0.flush();
+        let mut requests = self.0.shared.lock();
+        requests
+            .at_work
+            .retain(|request| !Arc::ptr_eq(request, &self.0));
+        if self.0.task.is_some() {
+            if requests.remembered.len() == REMEMBERED_MAX {
+                requests.remembered.pop_front();
+            }
+            requests.remembered.push_back(Arc::clone(&self.0));
         }
     }
 }

@@ -158,7 +158,7 @@ impl Shared {
         id: RequestId,
         head: oneshot::Sender<Head>,
     ) -> Result<(), Fault> {
-        let at_work = live.output.request(id);
+        let at_work = live.output.request(id, None);
         live.requests += 1;
         let result = call(&mut live, request, head).await;
         drop(at_work);

@@ -277,11 +277,11 @@ impl WorkerState for Worker {
         &self,
         _: StoreContextMut<'_, InstanceState>,
         id: RequestId,
-        _: GuestTaskId,
+        task: GuestTaskId,
     ) -> Pin<Box<dyn Future<Output = ()> + Send + Sync>> {
         self.meter.refill();
         Box::pin(Deadline {
-            _at_work: self.output.request(id),
+            _at_work: self.output.request(id, Some(task)),
             sleep: Box::pin(tokio::time::sleep(self.blueprint.limits.time)),
         })
     }
