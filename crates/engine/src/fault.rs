@@ -150,6 +150,11 @@ fn describe_trap(trap: Trap) -> (FaultKind, String, Option<&'static str>) {
             "the guest asked for an allocation larger than the limit".to_owned(),
             Some("raise it with `limits.memory`"),
         ),
+        Trap::MemoryOutOfBounds => (
+            FaultKind::Guest,
+            "the guest used memory that it does not have".to_owned(),
+            Some("a bad pointer, or recursion that ran past the guest's own stack"),
+        ),
         other => (
             FaultKind::Guest,
             format!("the guest trapped: {other}"),

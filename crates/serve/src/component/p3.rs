@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use http::{Method, Request, Response};
 use http_body::Body as _;
 use http_body_util::{BodyExt, Empty};
+use tokio::sync::watch;
 use tokio::time::Sleep;
 use wasmtime::component::GuestTaskId;
 use wasmtime::{Store, StoreContextMut};
@@ -36,6 +37,8 @@ use crate::log::{Level, Message, RequestId};
 
 /// Past a deadline that the guest's own loop should have kept.
 const DEADLINE_GRACE: Duration = Duration::from_millis(100);
+/// How long a lost request waits to learn what its instance died of.
+const CAUSE_KNOWN_WITHIN: Duration = Duration::from_millis(500);
 
 /// Answers requests with instances of one 0.3 component.
 pub(super) struct Workers {
@@ -67,7 +70,6 @@ impl Workers {
                 pre: pre.clone(),
                 at_once,
                 requests,
-                last_fault: Arc::default(),
             })
         };
         Workers {
@@ -112,7 +114,8 @@ impl Workers {
         // From outside, and a little later than the worker's own look, which also retires the
         // instance.
         let patience = limits.time + 2 * DEADLINE_GRACE;
-        let answer = tokio::time::timeout(patience, handler.handle(id, request)).await;
+        let ticket = Ticket::new(id);
+        let answer = tokio::time::timeout(patience, handler.handle(ticket.clone(), request)).await;
         let timed_out = || Fault::limit(LimitHit::Time { limit: limits.time });
         match answer {
             Err(_) => Err(timed_out()),
@@ -123,7 +126,7 @@ impl Workers {
                 self.blueprint.after(id),
             )),
             Ok(Err(error)) if error.is::<ExpirationError>() => Err(timed_out()),
-            Ok(Err(error)) => Err(handler.state().explain(&error)),
+            Ok(Err(error)) => Err(ticket.explain(&error).await),
         }
     }
 }
@@ -153,22 +156,37 @@ struct Pool {
     pre: ServicePre<InstanceState>,
     at_once: usize,
     requests: usize,
-    /// Why an instance died last: the requests it took with it learn no more than that it did.
-    last_fault: Arc<Mutex<Option<Fault>>>,
 }
 
-impl Pool {
-    fn explain(&self, error: &wasmtime::Error) -> Fault {
-        if let Some(failed) = error.downcast_ref::<InstantiationError<RequestId>>() {
+/// A request on its way to an instance, and what the instance died of, should it.
+#[derive(Debug, Clone)]
+struct Ticket {
+    id: RequestId,
+    died_of: watch::Sender<Option<Fault>>,
+}
+
+impl Ticket {
+    fn new(id: RequestId) -> Ticket {
+        Ticket {
+            id,
+            died_of: watch::Sender::new(None),
+        }
+    }
+
+    /// Why the request got no answer.
+    async fn explain(&self, error: &wasmtime::Error) -> Fault {
+        if let Some(failed) = error.downcast_ref::<InstantiationError<Ticket>>() {
             return Fault::from_wasmtime(&failed.error, None);
         }
         if error.is::<TrapOrPanicError>() {
-            let known = self
-                .last_fault
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone();
-            return known.unwrap_or_else(|| {
+            // The worker learns the cause a moment after the request learns that it is lost.
+            let mut died_of = self.died_of.subscribe();
+            let cause = died_of.wait_for(Option::is_some);
+            let cause = match tokio::time::timeout(CAUSE_KNOWN_WITHIN, cause).await {
+                Ok(Ok(fault)) => fault.clone(),
+                _ => None,
+            };
+            return cause.unwrap_or_else(|| {
                 Fault::new(FaultKind::Guest, "the instance ended under this request")
             });
         }
@@ -215,7 +233,7 @@ impl HandlerState for Pool {
                 output,
                 at_once: self.at_once,
                 requests: self.requests,
-                last_fault: Arc::clone(&self.last_fault),
+                tickets: Mutex::default(),
             },
         })
     }
@@ -256,12 +274,13 @@ struct Worker {
     output: InstanceOutput,
     at_once: usize,
     requests: usize,
-    last_fault: Arc<Mutex<Option<Fault>>>,
+    /// The requests that it has taken.
+    tickets: Mutex<Vec<Ticket>>,
 }
 
 impl WorkerState for Worker {
     type StoreData = InstanceState;
-    type RequestData = RequestId;
+    type RequestData = Ticket;
 
     fn should_accept_request(&self, at_once: usize, so_far: usize) -> ShouldAccept {
         if so_far >= self.requests {
@@ -276,12 +295,17 @@ impl WorkerState for Worker {
     fn on_request_start(
         &self,
         _: StoreContextMut<'_, InstanceState>,
-        id: RequestId,
+        ticket: Ticket,
         task: GuestTaskId,
     ) -> Pin<Box<dyn Future<Output = ()> + Send + Sync>> {
         self.meter.refill();
+        let at_work = self.output.request(ticket.id, Some(task));
+        self.tickets
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(ticket);
         Box::pin(Deadline {
-            _at_work: self.output.request(id, Some(task)),
+            _at_work: at_work,
             sleep: Box::pin(tokio::time::sleep(self.blueprint.limits.time)),
         })
     }
@@ -290,10 +314,10 @@ impl WorkerState for Worker {
         let Err(error) = result else { return };
         let hit = store.data().store_limits().hit();
         let fault = exit_fault(&error).unwrap_or_else(|| Fault::from_wasmtime(&error, hit));
-        *self
-            .last_fault
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(fault);
+        let tickets = self.tickets.lock().unwrap_or_else(PoisonError::into_inner);
+        for ticket in tickets.iter() {
+            ticket.died_of.send_replace(Some(fault.clone()));
+        }
     }
 }
 
