@@ -102,11 +102,7 @@ impl Fault {
             };
         }
         if error.is::<wasmtime::PoolConcurrencyLimitError>() {
-            return Fault::new(
-                FaultKind::Host,
-                "no room for another instance: the engine's pool is full",
-            )
-            .with_hint("lower `limits.concurrency` of the busiest component, or give the node a larger pool");
+            return Fault::limit(LimitHit::Instances);
         }
         if let Some(trap) = error.downcast_ref::<Trap>() {
             let (kind, message, hint) = describe_trap(*trap);

@@ -75,6 +75,8 @@ pub enum LimitHit {
         /// What is allowed.
         limit: Duration,
     },
+    /// Instances in the engine's pool.
+    Instances,
     /// Open handles.
     Handles {
         /// What is allowed.
@@ -90,6 +92,9 @@ impl LimitHit {
             LimitHit::SharedMemory { whose, .. } => format!("the memory ceiling of the {whose} is spent by its instances together"),
             LimitHit::Cpu { .. } => "raise it with `limits.cpu` in wharf.toml".into(),
             LimitHit::Time { .. } => "raise it with `limits.time` in wharf.toml (`--time` for `wharf run`)".into(),
+            LimitHit::Instances => {
+                "lower `limits.concurrency` of the busiest component in wharf.toml".into()
+            }
             LimitHit::Handles { .. } => "raise it with `limits.handles` in wharf.toml, and look for resources that are never dropped".into(),
         }
     }
@@ -104,6 +109,7 @@ impl fmt::Display for LimitHit {
             }
             LimitHit::Cpu { limit } => write!(f, "CPU limit of {limit:?} met"),
             LimitHit::Time { limit } => write!(f, "time limit of {limit:?} met"),
+            LimitHit::Instances => f.write_str("no room for another instance: the pool is full"),
             LimitHit::Handles { limit } => write!(f, "limit of {limit} handles met"),
         }
     }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 use http_body_util::Full;
-use wharf_engine::{Fault, FaultKind, LimitHit};
+use wharf_engine::{Fault, LimitHit};
 
 use crate::admission::Refused;
 use crate::body::AnswerBody;
@@ -70,10 +70,9 @@ pub(crate) fn refused(refused: Refused) -> Response<AnswerBody> {
 
 /// The status that a fault is answered with.
 pub(crate) fn status_of(fault: &Fault) -> StatusCode {
-    match (fault.kind, &fault.limit) {
-        (_, Some(LimitHit::Time { .. })) => StatusCode::GATEWAY_TIMEOUT,
-        (_, Some(LimitHit::SharedMemory { .. })) => StatusCode::SERVICE_UNAVAILABLE,
-        (FaultKind::Host, _) if fault.message.contains("pool is full") => {
+    match &fault.limit {
+        Some(LimitHit::Time { .. }) => StatusCode::GATEWAY_TIMEOUT,
+        Some(LimitHit::SharedMemory { .. } | LimitHit::Instances) => {
             StatusCode::SERVICE_UNAVAILABLE
         }
         _ => StatusCode::INTERNAL_SERVER_ERROR,
