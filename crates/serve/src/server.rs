@@ -166,7 +166,6 @@ impl Server {
             .http1()
             .timer(TokioTimer::new())
             .header_read_timeout(self.options.header_time)
-            .pipeline_flush(true)
             .http2()
             .timer(TokioTimer::new())
             .max_concurrent_streams(H2_STREAMS_MAX)
