@@ -260,9 +260,13 @@ fn write_files(
     sdk: &Path,
 ) -> Result<Vec<PathBuf>, BuildError> {
     let prefix = format!("{}/", template.name());
-    let own = embedded::TEMPLATES
+    let own: Vec<_> = embedded::TEMPLATES
         .iter()
-        .filter_map(|(path, bytes)| Some((path.strip_prefix(&prefix)?, *bytes)));
+        .filter_map(|(path, bytes)| Some((path.strip_prefix(&prefix)?, *bytes)))
+        .collect();
+    let uses_sdk = own
+        .iter()
+        .any(|(path, bytes)| path.ends_with("Cargo.toml") && names_sdk(bytes));
     let mut written = Vec::new();
     let mut write = |path: &str, bytes: &[u8]| {
         let file = folder.join(path);
@@ -279,12 +283,19 @@ fn write_files(
         }
     }
     write(".gitignore", GITIGNORE.as_bytes())?;
-    write(
-        ".cargo/config.toml",
-        crate::sdk::config_file(sdk).as_bytes(),
-    )?;
+    // Cargo warns of a patch that nothing uses.
+    if uses_sdk {
+        write(
+            ".cargo/config.toml",
+            crate::sdk::config_file(sdk).as_bytes(),
+        )?;
+    }
     written.sort();
     Ok(written)
+}
+
+fn names_sdk(manifest: &[u8]) -> bool {
+    String::from_utf8_lossy(manifest).contains(crate::sdk::CRATE)
 }
 
 fn named(text: &str, name: &str) -> String {
@@ -315,14 +326,12 @@ mod tests {
                 ..options(root.path(), "my-thing")
             };
             let written = new_app(&options).unwrap();
-            for file in [
-                "wharf.toml",
-                "README.md",
-                ".gitignore",
-                ".cargo/config.toml",
-            ] {
+            for file in ["wharf.toml", "README.md", ".gitignore"] {
                 assert!(written.contains(&PathBuf::from(file)), "{template}: {file}");
             }
+            let uses_sdk = matches!(template, Template::HttpRust | Template::App);
+            let config = PathBuf::from(".cargo/config.toml");
+            assert_eq!(written.contains(&config), uses_sdk, "{template}");
             for file in written {
                 let text = std::fs::read_to_string(options.folder.join(&file)).unwrap();
                 let left = text.contains("app-name") || text.contains("app_name");

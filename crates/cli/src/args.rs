@@ -133,9 +133,10 @@ pub(crate) struct Up {
     #[arg(long)]
     pub(crate) watch: bool,
     #[command(flatten)]
-    pub(crate) grants: GrantFlags,
-    #[command(flatten)]
     pub(crate) how: How,
+    // Last: its heading holds for all that follow.
+    #[command(flatten)]
+    pub(crate) grants: GrantFlags,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -104,7 +104,7 @@ fn sources() -> PathBuf {
 }
 
 /// Where guests are built: beside what this test program was built into.
-fn target_folder() -> PathBuf {
+pub(crate) fn target_folder() -> PathBuf {
     // TARGET/PROFILE/deps/PROGRAM
     let program = std::env::current_exe().expect("a program knows where it lies");
     let target = program.ancestors().nth(3).expect("cargo put it in target/");

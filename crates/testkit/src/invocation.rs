@@ -12,8 +12,9 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::output::Output;
 
-/// How long a program may take unless said otherwise: enough for a build on a busy machine.
-const LIMIT: Duration = Duration::from_secs(120);
+/// How long a program may take unless said otherwise: enough for a first build, with all that it
+/// depends on, on a busy machine.
+const LIMIT: Duration = Duration::from_secs(400);
 
 /// A program with its arguments, environment, folder, input and time limit.
 #[derive(Debug, Clone)]
@@ -76,7 +77,7 @@ impl Invocation {
         self
     }
 
-    /// The longest it may take; two minutes by default. A program that takes longer is killed
+    /// The longest it may take; some minutes by default. A program that takes longer is killed
     /// and the test fails.
     pub fn limit(mut self, limit: Duration) -> Invocation {
         self.limit = limit;

@@ -18,6 +18,7 @@
 
 #![forbid(unsafe_code)]
 
+mod apps;
 pub mod guests;
 mod invocation;
 mod output;

@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::apps;
 use crate::invocation::Invocation;
 use crate::output::Output;
 use crate::server::Server;
@@ -11,7 +12,9 @@ use crate::server::Server;
 /// A folder with nothing of the user's in it, where the command under test works.
 ///
 /// The command runs in `work`, its home is `home`, its store `store` and its cache `cache`, all
-/// below one temporary folder that is removed on drop.
+/// below one temporary folder that is removed on drop. Only what cargo builds of apps made there
+/// lies elsewhere, in one folder for all sandboxes: apps of one test program need names of their
+/// own.
 #[derive(Debug)]
 pub struct Sandbox {
     root: tempfile::TempDir,
@@ -30,9 +33,12 @@ impl Sandbox {
             .prefix("wharf-sandbox-")
             .tempdir()
             .expect("a temporary folder can be made");
-        for folder in ["home", "work"] {
+        for folder in ["home", "work", ".cargo"] {
             fs::create_dir(root.path().join(folder)).expect("the temporary folder is writable");
         }
+        let config = format!("[build]\ntarget-dir = {:?}\n", apps::target_folder());
+        fs::write(root.path().join(".cargo/config.toml"), config)
+            .expect("the temporary folder is writable");
         Sandbox {
             root,
             binary: binary.into(),

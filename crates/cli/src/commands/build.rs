@@ -22,7 +22,7 @@ pub(crate) fn main(args: &Build) -> Outcome {
         let json = serde_json::to_string_pretty(&report).expect("a report is plain data");
         println!("{json}");
     } else {
-        print!("{report}");
+        println!("{report}");
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -166,7 +166,7 @@ fn view_text(view: &AppView<'_>) -> String {
         let _ = writeln!(text, "\ncomponent {name}");
         let _ = writeln!(text, "  granted: {}", grants_text(component.grants));
         for line in component.description.to_string().lines() {
-            let _ = writeln!(text, "  {line}");
+            let _ = writeln!(text, "{}", format!("  {line}").trim_end());
         }
     }
     text
