@@ -76,10 +76,12 @@ pub(crate) fn main(args: Run) -> Outcome {
     }
 }
 
-/// What was refused, when the program has ended. What it only asked for counts if it failed.
+/// What was refused, when the program has ended. What it only asked for counts if it failed and
+/// nothing else can be why.
 fn tell_denials(denials: &[Denial], failed: bool) {
+    let refused = denials.iter().any(|denial| !denial.asked_only);
     for denial in denials {
-        if denial.asked_only && !failed {
+        if denial.asked_only && (refused || !failed) {
             continue;
         }
         error::print_warning(&denial.to_string());

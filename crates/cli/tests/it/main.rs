@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod help;
+mod invoke;
+mod new;
+mod run;
 
 use wharf_testkit::Sandbox;
 

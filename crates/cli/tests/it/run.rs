@@ -1,0 +1,344 @@
+//! `wharf run`: a program as if it were native, with nothing granted that was not given.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::path::Path;
+use std::thread;
+
+use expect_test::expect;
+use wharf_testkit::{Output, Sandbox, Wasi, guests};
+
+use crate::sandbox;
+
+const ALL: [Wasi; 3] = [Wasi::P1, Wasi::P2, Wasi::P3];
+/// Those that have the guest `cmd-args`, with all its words.
+const WITH_FILES: [Wasi; 2] = [Wasi::P1, Wasi::P2];
+
+/// A sandbox with a command in it, at `cmd.wasm`.
+fn with_command(wasi: Wasi) -> Sandbox {
+    let sandbox = sandbox();
+    sandbox.copy(guests::command(wasi), "cmd.wasm");
+    sandbox
+}
+
+/// Runs the command with flags of wharf and words of its own.
+fn run(sandbox: &Sandbox, flags: &[&str], words: &[&str]) -> Output {
+    let mut arguments = vec!["run"];
+    arguments.extend(flags);
+    arguments.extend(["cmd.wasm", "--"]);
+    arguments.extend(words);
+    sandbox.wharf(arguments)
+}
+
+#[test]
+fn arguments_reach_the_program_as_they_are() {
+    for wasi in ALL {
+        let sandbox = with_command(wasi);
+        let said = run(&sandbox, &[], &["args", "--flag", "a b", "", "ü", "--"]);
+        let said = said.expect_success();
+        assert_eq!(said.stdout, "args\n--flag\na b\n\nü\n--\n", "{wasi:?}");
+        assert_eq!(said.stderr, "", "{wasi:?}");
+        // What follows the file is the program's, with or without `--`.
+        let said = sandbox.wharf(["run", "cmd.wasm", "args", "--time", "1s"]);
+        assert_eq!(said.expect_success().stdout, "args\n--time\n1s\n");
+    }
+}
+
+#[test]
+fn bytes_pass_through_untouched() {
+    let bytes: Vec<u8> = (0..=255_u8).cycle().take(1_000_003).collect();
+    for wasi in ALL {
+        let sandbox = with_command(wasi);
+        let cat = sandbox.command(["run", "cmd.wasm", "cat"]);
+        let said = cat.stdin(bytes.clone()).output().expect_success();
+        assert!(said.stdout_bytes == bytes, "{wasi:?}");
+    }
+}
+
+#[test]
+fn standard_error_is_kept_apart() {
+    for wasi in ALL {
+        let said = run(&with_command(wasi), &[], &["stderr", "careful"]).expect_success();
+        assert_eq!((&*said.stdout, &*said.stderr), ("", "careful\n"));
+    }
+}
+
+#[test]
+fn a_reader_that_leaves_ends_the_program() {
+    let sandbox = with_command(Wasi::P1);
+    let script = "\"$0\" run cmd.wasm args first second | head -n 1";
+    let said = sandbox
+        .program("sh", ["-c", script])
+        .arg(sandbox.binary())
+        .output();
+    assert_eq!(said.expect_success().stdout, "args\n");
+}
+
+#[test]
+fn the_exit_code_is_the_programs() {
+    run(&with_command(Wasi::P1), &[], &["exit", "7"]).expect_code(7);
+    run(&with_command(Wasi::P3), &[], &["exit", "7"]).expect_code(7);
+    // Stable WASI 0.2 tells a host only that a program failed, not with which code.
+    run(&with_command(Wasi::P2), &[], &["exit", "7"]).expect_code(1);
+    for wasi in ALL {
+        run(&with_command(wasi), &[], &["exit", "0"]).expect_success();
+        run(&with_command(wasi), &[], &["no-such-word"]).expect_code(1);
+    }
+}
+
+#[test]
+fn nothing_is_in_the_environment_but_what_is_given() {
+    for wasi in ALL {
+        let sandbox = with_command(wasi);
+        assert_eq!(run(&sandbox, &[], &["env"]).expect_success().stdout, "");
+        let said = sandbox
+            .command(["run", "--env", "A=1", "-e", "B", "--env", "C=x=y"])
+            .arg("cmd.wasm")
+            .arg("env")
+            .env("B", "from the shell");
+        let said = said.output().expect_success();
+        assert_eq!(said.stdout, "A=1\nB=from the shell\nC=x=y\n", "{wasi:?}");
+    }
+    let missing = run(&with_command(Wasi::P1), &["--env", "NOT_THERE"], &["env"]);
+    expect![[r#"
+        error: `--env NOT_THERE`: this shell has no such variable
+        hint: give it a value: `--env NOT_THERE=…`
+    "#]]
+    .assert_eq(&missing.expect_code(125).stderr);
+}
+
+#[test]
+fn files_are_denied_and_the_flag_is_named() {
+    for wasi in WITH_FILES {
+        let sandbox = with_command(wasi);
+        sandbox.put("note.txt", "mine");
+        let denied = run(&sandbox, &[], &["read", "note.txt"]).expect_code(1);
+        assert_eq!(denied.stdout, "", "{wasi:?}");
+        assert!(denied.stderr.starts_with("error: "), "{denied:?}");
+        let (_, ours) = denied.stderr.split_once('\n').unwrap();
+        expect![[r#"
+            warning: denied: files: it looked for a folder, and none is granted
+            hint: grant it with `--dir .`
+        "#]]
+        .assert_eq(ours);
+    }
+}
+
+#[test]
+fn a_granted_folder_is_read_and_written() {
+    for wasi in WITH_FILES {
+        let sandbox = with_command(wasi);
+        sandbox.put("data/note.txt", "mine");
+        let grant = ["--dir", "data"];
+        let read = run(&sandbox, &grant, &["read", "data/note.txt"]).expect_success();
+        assert_eq!((&*read.stdout, &*read.stderr), ("mine", ""), "{wasi:?}");
+        run(&sandbox, &grant, &["write", "data/new.txt", "hers"]).expect_success();
+        let new = sandbox.work().join("data/new.txt");
+        assert_eq!(fs::read_to_string(&new).unwrap(), "hers");
+        let list = run(&sandbox, &grant, &["list", "data"]).expect_success();
+        assert_eq!(list.stdout, "new.txt\nnote.txt\n");
+        run(&sandbox, &grant, &["remove", "data/new.txt"]).expect_success();
+        assert!(!new.exists());
+    }
+}
+
+#[test]
+fn a_folder_has_the_name_that_it_is_given() {
+    for wasi in WITH_FILES {
+        let sandbox = with_command(wasi);
+        sandbox.put("data/note.txt", "mine");
+        let read = run(&sandbox, &["--dir", "data::/"], &["read", "/note.txt"]);
+        assert_eq!(read.expect_success().stdout, "mine");
+        let read = run(
+            &sandbox,
+            &["--dir", "data::/in:ro"],
+            &["read", "/in/note.txt"],
+        );
+        assert_eq!(read.expect_success().stdout, "mine");
+        run(
+            &sandbox,
+            &["--dir", "data::/in"],
+            &["read", "data/note.txt"],
+        )
+        .expect_code(1);
+    }
+}
+
+#[test]
+fn a_read_only_folder_is_not_changed() {
+    for wasi in WITH_FILES {
+        let sandbox = with_command(wasi);
+        let note = sandbox.put("data/note.txt", "mine");
+        let grant = ["--dir", "data:ro"];
+        let read = run(&sandbox, &grant, &["read", "data/note.txt"]).expect_success();
+        assert_eq!(read.stdout, "mine");
+        for words in [
+            &["write", "data/note.txt", "hers"][..],
+            &["write", "data/new.txt", "hers"],
+            &["remove", "data/note.txt"],
+        ] {
+            run(&sandbox, &grant, words).expect_code(1);
+        }
+        assert_eq!(fs::read_to_string(note).unwrap(), "mine");
+        assert_eq!(
+            fs::read_dir(sandbox.work().join("data")).unwrap().count(),
+            1
+        );
+    }
+}
+
+#[test]
+fn no_path_leads_out_of_a_granted_folder() {
+    for wasi in WITH_FILES {
+        let sandbox = with_command(wasi);
+        let secret = sandbox.put("secret.txt", "hidden");
+        sandbox.put("data/note.txt", "mine");
+        let link = |name: &str, to: &Path| {
+            std::os::unix::fs::symlink(to, sandbox.work().join("data").join(name)).unwrap();
+        };
+        link("relative", Path::new("../secret.txt"));
+        link("absolute", &secret);
+        link("up", Path::new(".."));
+        for path in [
+            "data/../secret.txt",
+            "data/../data/../secret.txt",
+            "data/relative",
+            "data/absolute",
+            "data/up/secret.txt",
+            "secret.txt",
+            secret.to_str().unwrap(),
+        ] {
+            let read = run(&sandbox, &["--dir", "data"], &["read", path]).expect_code(1);
+            assert_eq!(read.stdout, "", "{wasi:?} {path}");
+            run(&sandbox, &["--dir", "data"], &["write", path, "spoilt"]).expect_code(1);
+        }
+        assert_eq!(fs::read_to_string(&secret).unwrap(), "hidden");
+    }
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_named() {
+    let sandbox = with_command(Wasi::P1);
+    let missing = run(&sandbox, &["--dir", "nowhere"], &["args"]).expect_code(125);
+    expect![[r#"
+        error: cannot open the granted folder ./nowhere: No such file or directory (os error 2)
+        hint: make the folder, or correct the grant
+    "#]]
+    .assert_eq(&missing.stderr);
+    let none = run(&sandbox, &["--dir", "::/data"], &["args"]).expect_code(125);
+    expect![[r#"
+        error: `--dir ::/data` names no folder
+        hint: write it as `--dir HOST`, `--dir HOST::GUEST` or `--dir HOST::GUEST:ro`
+    "#]]
+    .assert_eq(&none.stderr);
+}
+
+#[test]
+fn sockets_reach_what_was_granted_only() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut text = String::new();
+            stream.read_to_string(&mut text).unwrap();
+            stream.write_all(text.to_uppercase().as_bytes()).unwrap();
+        }
+    });
+    let sandbox = with_command(Wasi::P2);
+    let connect = ["connect", &address, "hello"];
+
+    let denied = run(&sandbox, &[], &connect).expect_code(1);
+    expect![[r#"
+        error: Permission denied (os error 2)
+        warning: denied: connecting to tcp://127.0.0.1:[PORT]
+        hint: grant it with `--net tcp://127.0.0.1:[PORT]`
+    "#]]
+    .assert_eq(&sandbox.redact(&denied.stderr));
+    run(&sandbox, &["--net", "127.0.0.1:1"], &connect)
+        .expect_code(1)
+        .expect_stderr(&format!("hint: grant it with `--net tcp://{address}`\n"));
+    for grant in [&*address, &format!("tcp://{address}"), "127.0.0.1:*", "*"] {
+        let answered = run(&sandbox, &["--net", grant], &connect).expect_success();
+        assert_eq!(
+            (&*answered.stdout, &*answered.stderr),
+            ("HELLO", ""),
+            "{grant}"
+        );
+    }
+}
+
+#[test]
+fn a_loop_ends_with_its_time() {
+    for wasi in WITH_FILES {
+        let ended = run(&with_command(wasi), &["--time", "300ms"], &["loop"]).expect_code(124);
+        expect![[r#"
+            error: time limit of 300ms met
+            hint: give it more with `--time`
+        "#]]
+        .assert_eq(&ended.stderr);
+    }
+    for wasi in [Wasi::P2, Wasi::P3] {
+        run(
+            &with_command(wasi),
+            &["--time", "300ms"],
+            &["sleep", "600000"],
+        )
+        .expect_code(124);
+    }
+}
+
+#[test]
+fn a_start_function_that_never_ends_is_ended() {
+    let sandbox = sandbox();
+    sandbox.put(
+        "cmd.wasm.wat",
+        "(module (func $never (loop (br 0))) (start $never) (func (export \"_start\")))",
+    );
+    sandbox
+        .wharf(["run", "--time", "300ms", "cmd.wasm.wat"])
+        .expect_code(124)
+        .expect_stderr("time limit of 300ms met");
+}
+
+#[test]
+fn memory_has_its_limit() {
+    for wasi in WITH_FILES {
+        let ended = run(&with_command(wasi), &["--memory", "64MiB"], &["oom"]).expect_code(137);
+        let ours = ended.stderr.split("error: ").last().unwrap();
+        expect![[r#"
+            memory limit of 64MiB met
+            hint: raise it with `limits.memory` in wharf.toml (`--memory` for `wharf run`)
+        "#]]
+        .assert_eq(ours);
+    }
+}
+
+#[test]
+fn a_panic_is_told_with_its_backtrace() {
+    for wasi in WITH_FILES {
+        let ended = run(&with_command(wasi), &[], &["panic"]).expect_code(134);
+        for part in ["on purpose", "wasm backtrace:", "error: the guest aborted"] {
+            assert!(ended.stderr.contains(part), "{part}: {ended:?}");
+        }
+    }
+}
+
+#[test]
+fn an_app_with_a_command_runs_with_its_own_grants() {
+    let sandbox = with_command(Wasi::P2);
+    sandbox.put("data/note.txt", "mine");
+    sandbox.put(
+        "wharf.toml",
+        "manifest = 1\nname = \"teller\"\nversion = \"0.1.0\"\n\
+         [component.main]\nsource = \"cmd.wasm\"\n\
+         [component.main.grants]\nfiles = [\"data:/in\"]\n\
+         [trigger.command]\ncomponent = \"main\"\n",
+    );
+    let read = sandbox.wharf(["run", ".", "--", "read", "/in/note.txt"]);
+    assert_eq!(read.expect_success().stdout, "mine");
+    sandbox
+        .wharf(["run", ".", "--", "write", "/in/note.txt", "hers"])
+        .expect_code(1);
+}
