@@ -2,10 +2,10 @@
 
 #![forbid(unsafe_code)]
 
-use wharf_sdk::{Body, Request, Response, Result};
+use wharf_sdk::{Body, Response, Result};
 
 #[wharf_sdk::http]
-async fn handle(_: Request) -> Result<Response> {
+async fn handle() -> Result<Response> {
     let (mut sender, body) = Body::channel();
     wharf_sdk::spawn(async move {
         for part in ["Hello, ", "streaming ", "world!\n"] {

@@ -99,6 +99,7 @@ impl Body {
     }
 
     /// A body of any other implementation of [`http_body::Body`].
+    #[inline]
     pub fn wrap<B>(body: B) -> Self
     where
         B: HttpBody<Data = Bytes> + Send + 'static,
@@ -110,6 +111,7 @@ impl Body {
             return same.take().expect("the slot was filled above");
         }
         let body = slot.expect("only a `Body` is taken out above");
+        crate::wasi::expect_headers();
         Body::boxed(Wrapped(Box::pin(body)))
     }
 

@@ -59,6 +59,7 @@ impl Sender {
     ///
     /// When the body is gone, as when the client left.
     pub async fn send_trailers(mut self, trailers: HeaderMap) -> Result<()> {
+        crate::wasi::expect_headers();
         self.put(Ok(Frame::trailers(trailers))).await
     }
 

@@ -6,6 +6,8 @@
 use std::cell::Cell;
 use std::hash::{BuildHasher, DefaultHasher, Hash};
 
+use crate::instance::instance_local;
+
 /// A hash map with random seeds. Make it by `HashMap::default()`.
 pub type HashMap<K, V> = std::collections::HashMap<K, V, RandomState>;
 
@@ -25,8 +27,8 @@ impl Default for RandomState {
 impl RandomState {
     /// The state of this instance, with one of its two keys counted up.
     pub fn new() -> Self {
-        thread_local! {
-            static KEYS: Cell<Option<(u64, u64)>> = const { Cell::new(None) };
+        instance_local! {
+            static KEYS: Cell<Option<(u64, u64)>> = Cell::new(None);
         }
         let (first, second) = KEYS
             .get()

@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
 
+use crate::instance::instance_local;
 use crate::wasi::Parked;
 
 /// One call of the handler.
@@ -39,8 +40,8 @@ unsafe impl Send for Job {}
 // SAFETY: as above.
 unsafe impl Sync for Job {}
 
-thread_local! {
-    static CURRENT: Cell<Option<Arc<Task>>> = const { Cell::new(None) };
+instance_local! {
+    static CURRENT: Cell<Option<Arc<Task>>> = Cell::new(None);
 }
 
 /// The task that runs now.

@@ -7,13 +7,17 @@
 //! small, and why only what a guest uses is imported. It holds no router, no
 //! JSON and no client beyond [`send`]; the crates for these work on its types.
 
-#[cfg(all(feature = "small", target_family = "wasm"))]
+#[cfg(any(
+    test,
+    all(feature = "allocator", target_family = "wasm", target_os = "unknown")
+))]
 mod allocator;
 mod body;
 mod channel;
 pub mod collections;
 mod error;
 mod executor;
+mod instance;
 pub mod log;
 pub mod random;
 mod response;

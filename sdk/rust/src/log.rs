@@ -42,27 +42,26 @@ impl Level {
 
 /// Writes a line, as the macros of this module do.
 pub fn write(level: Level, text: fmt::Arguments<'_>) {
-    match text.as_str() {
-        Some(text) => line(level, &[text]),
-        None => line(level, &[&text.to_string()]),
-    }
+    let mut line = Line(Vec::with_capacity(64));
+    // A line takes everything; what fails is a value's own formatting, and
+    // what came of it before is better than nothing.
+    let _ = fmt::write(&mut line, format_args!("{} {text}\n", level.name()));
+    crate::wasi::write_stderr(line.0);
 }
 
-/// Without the formatting machinery, for what every guest links.
-pub(crate) fn line(level: Level, parts: &[&str]) {
-    let mut line = String::with_capacity(64);
-    line.push_str(level.name());
-    line.push(' ');
-    for part in parts {
-        line.push_str(part);
+/// As `String`, and smaller.
+struct Line(Vec<u8>);
+
+impl fmt::Write for Line {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.extend_from_slice(text.as_bytes());
+        Ok(())
     }
-    line.push('\n');
-    crate::wasi::write_stderr(line.into());
 }
 
 /// A handler returned an error.
 pub(crate) fn failure(error: &crate::Error) {
-    line(Level::Error, &["the handler failed: ", &error.to_string()]);
+    write(Level::Error, format_args!("the handler failed: {error}"));
 }
 
 /// Makes panics tell their reason where `std` cannot write to standard error.
@@ -74,16 +73,15 @@ pub(crate) fn hook_panics() {
         if !HOOKED.swap(true, Ordering::Relaxed) {
             std::panic::set_hook(Box::new(|panic| {
                 let reason = panic.payload_as_str().unwrap_or("unknown reason");
-                match panic.location() {
-                    Some(place) => {
-                        let mut digits = [0; 20];
-                        let number = crate::wasi::decimal(place.line().into(), &mut digits);
-                        let number = std::str::from_utf8(number).unwrap_or_default();
-                        let parts = ["panicked at ", place.file(), ":", number, ": ", reason];
-                        line(Level::Error, &parts);
-                    }
-                    None => line(Level::Error, &["panicked: ", reason]),
-                }
+                // `std` has one for every panic there is.
+                let Some(place) = panic.location() else {
+                    return;
+                };
+                let (file, line) = (place.file(), place.line());
+                write(
+                    Level::Error,
+                    format_args!("panicked at {file}:{line}: {reason}"),
+                );
             }));
         }
     }
@@ -109,7 +107,10 @@ pub fn init(level: log::LevelFilter) {
                 log::Level::Debug => Level::Debug,
                 log::Level::Trace => Level::Trace,
             };
-            line(level, &[record.target(), ": ", &record.args().to_string()]);
+            write(
+                level,
+                format_args!("{}: {}", record.target(), record.args()),
+            );
         }
 
         fn flush(&self) {}

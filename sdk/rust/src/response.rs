@@ -29,12 +29,14 @@ where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
+    #[inline(always)]
     fn into_response(self) -> Response {
         self.map(Body::wrap)
     }
 }
 
 impl<T: IntoResponse, E: Into<Error>> IntoResponse for Result<T, E> {
+    #[inline(always)]
     fn into_response(self) -> Response {
         match self {
             Ok(value) => value.into_response(),

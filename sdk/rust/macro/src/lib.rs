@@ -235,7 +235,7 @@ impl Signature {
             "const _: () = {{
                 ::wharf_sdk::__export_http!(|{binding}| {{
                     let response = __WHARF_HANDLER({argument}){wait};
-                    ::wharf_sdk::IntoResponse::into_response(response)
+                    ::wharf_sdk::__private::answer(response)
                 }});
             }};"
         );

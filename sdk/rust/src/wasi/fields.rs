@@ -1,6 +1,8 @@
 //! Heads of requests and responses: between the types of the crate `http` and
 //! WASI's, which are the same in both versions.
 
+use std::cell::Cell;
+
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::uri::Scheme;
@@ -8,6 +10,7 @@ use http::{HeaderMap, Method, StatusCode, Uri, request};
 
 use super::abi::{Area, take_list};
 use super::version::raw;
+use crate::instance::instance_local;
 use crate::{Body, Error, Request, Result};
 
 /// Fields that belong to one connection; hosts refuse them from guests.
@@ -25,6 +28,7 @@ const HOP_BY_HOP: [&str; 9] = [
 
 /// Reads WASI fields and drops them.
 pub(crate) fn read_fields(handle: u32) -> HeaderMap {
+    expect_headers();
     let mut area = Area::<1>::new();
     // SAFETY: the handle is owned here; the area has room for a list.
     unsafe { raw::fields_entries(handle, area.as_mut_ptr()) };
@@ -73,37 +77,114 @@ fn make_fields(
     length: Option<u64>,
     content_type: Option<&'static str>,
 ) -> Result<u32> {
-    let mut entries: Vec<[u32; 4]> = Vec::with_capacity(map.len() + 2);
+    let mut entries = Entries::default();
     let mut digits = [0; 20];
-    let mut push = |name: &str, value: &[u8]| {
-        entries.push([
+    if !map.is_empty() {
+        let Some(encode) = ENCODE.get() else {
+            return Err(Error::new("headers from nowhere"));
+        };
+        encode(map, &mut entries);
+    }
+    if let Some(length) = length
+        && !entries.has_length
+    {
+        entries.push("content-length", decimal(length, &mut digits));
+    }
+    if let Some(content_type) = content_type
+        && !entries.has_type
+    {
+        entries.push("content-type", content_type.as_bytes());
+    }
+    // SAFETY: the entries point at texts that live until after the call.
+    unsafe { fields_of(&entries.list) }
+}
+
+/// Names and values as WASI takes them, by address and length.
+#[derive(Default)]
+struct Entries {
+    list: Vec<[u32; 4]>,
+    has_length: bool,
+    has_type: bool,
+}
+
+impl Entries {
+    fn push(&mut self, name: &str, value: &[u8]) {
+        self.list.push([
             name.as_ptr() as usize as u32,
             name.len() as u32,
             value.as_ptr() as usize as u32,
             value.len() as u32,
         ]);
-    };
-    let mut has_length = false;
-    let mut has_type = false;
+    }
+}
+
+type Encode = fn(&HeaderMap, &mut Entries);
+
+instance_local! {
+    /// [`encode`], once there may be headers. Behind a pointer, so that a
+    /// guest that makes none does not link it: the names of the crate `http`
+    /// alone are 3 KB.
+    static ENCODE: Cell<Option<Encode>> = Cell::new(None);
+}
+
+/// To be called wherever headers or trailers come from.
+#[inline(always)]
+pub(crate) fn expect_headers() {
+    ENCODE.set(Some(encode));
+}
+
+fn encode(map: &HeaderMap, entries: &mut Entries) {
     for (name, value) in map {
-        has_length |= *name == CONTENT_LENGTH;
-        has_type |= *name == CONTENT_TYPE;
+        entries.has_length |= *name == CONTENT_LENGTH;
+        entries.has_type |= *name == CONTENT_TYPE;
         if !HOP_BY_HOP.contains(&name.as_str()) {
-            push(name.as_str(), value.as_bytes());
+            entries.push(name.as_str(), value.as_bytes());
         }
     }
-    if let Some(length) = length
-        && !has_length
-    {
-        push("content-length", decimal(length, &mut digits));
+}
+
+/// What a handler made.
+#[allow(unreachable_pub)]
+pub struct Answer {
+    response: crate::Response,
+    encode: Option<Encode>,
+}
+
+/// Takes what a handler returned. Inlined into the handler, where the compiler
+/// may see that no header is ever set; the pointer then leads there from
+/// nowhere.
+#[inline(always)]
+#[allow(unreachable_pub)]
+pub fn answer(response: impl crate::IntoResponse) -> Answer {
+    let response = response.into_response();
+    let encode: Option<Encode> = match response.headers().is_empty() {
+        true => None,
+        false => Some(encode),
+    };
+    Answer { response, encode }
+}
+
+impl Answer {
+    pub(crate) fn into_response(self) -> crate::Response {
+        if self.encode.is_some() {
+            ENCODE.set(self.encode);
+        }
+        self.response
     }
-    if let Some(content_type) = content_type
-        && !has_type
-    {
-        push("content-type", content_type.as_bytes());
-    }
+}
+
+/// WASI fields with nothing in them.
+pub(crate) fn no_fields() -> u32 {
+    // SAFETY: there are no entries.
+    unsafe { fields_of(&[]) }.unwrap_or(0)
+}
+
+/// # Safety
+///
+/// An entry is the addresses and lengths of its name and value.
+unsafe fn fields_of(entries: &[[u32; 4]]) -> Result<u32> {
     let mut area = Area::<4>::new();
-    // SAFETY: the entries and what they point at live until after the call.
+    // SAFETY: as this function asks.
     unsafe { raw::fields_from_list(entries.as_ptr().cast(), entries.len(), area.as_mut_ptr()) };
     match area.byte(0) {
         0 => Ok(area.word(4)),
@@ -112,7 +193,7 @@ fn make_fields(
 }
 
 /// A number's digits, without the formatting machinery.
-pub(crate) fn decimal(mut number: u64, digits: &mut [u8; 20]) -> &[u8] {
+fn decimal(mut number: u64, digits: &mut [u8; 20]) -> &[u8] {
     let mut start = digits.len();
     loop {
         start -= 1;

@@ -11,8 +11,7 @@ mod version;
 #[path = "p3/mod.rs"]
 mod version;
 
-#[cfg(all(target_family = "wasm", target_os = "unknown", not(feature = "small")))]
-pub(crate) use fields::decimal;
+pub(crate) use fields::expect_headers;
 pub(crate) use version::{
     Parked, exports, monotonic_now_ns, random_bytes, random_u64, send, sleep, system_now,
     write_stderr,
@@ -22,4 +21,4 @@ pub(crate) use version::{
 pub type Handler = fn(u32) -> HandlerFuture;
 
 /// What a [`Handler`] gives.
-pub type HandlerFuture = std::pin::Pin<Box<dyn Future<Output = crate::Response>>>;
+pub type HandlerFuture = std::pin::Pin<Box<dyn Future<Output = fields::Answer>>>;

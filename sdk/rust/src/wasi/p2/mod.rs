@@ -14,7 +14,9 @@ use self::pollable::Pollable;
 pub(crate) use self::transfer::Incoming;
 use self::transfer::{Message, pump};
 use super::abi::Area;
-use super::fields::{make_headers, read_fields, read_request, take_error, write_request};
+use super::fields::{
+    expect_headers, make_headers, no_fields, read_fields, read_request, take_error, write_request,
+};
 use crate::executor::{Task, spawn};
 use crate::{Error, Request, Response, Result};
 
@@ -25,6 +27,7 @@ static IMPORTS: fn() = component_type::link_imports;
 /// What the exports of a component call.
 #[allow(unreachable_pub)]
 pub mod exports {
+    pub use super::super::fields::answer;
     pub use super::super::{Handler, HandlerFuture};
     pub use super::component_type::HTTP_WORLD;
     pub use super::{drop_request, handle, take_request};
@@ -39,7 +42,7 @@ macro_rules! __export_http {
             ::std::boxed::Box::pin(async move {
                 match $crate::__private::take_request(handle) {
                     Ok($request) => $body,
-                    Err(error) => $crate::IntoResponse::into_response(error),
+                    Err(error) => $crate::__private::answer(error),
                 }
             })
         }
@@ -87,10 +90,7 @@ pub fn handle(request: u32, outparam: u32, handler: super::Handler) {
     task.spawn(Box::pin(serve(request, outparam, handler)));
     while !task.run() {
         if !pollable::wait() {
-            crate::log::line(
-                crate::log::Level::Error,
-                &["the handler waits for something that cannot happen"],
-            );
+            crate::log::error!("the handler waits for something that cannot happen");
             task.abandon();
         }
     }
@@ -113,15 +113,13 @@ pub fn drop_request(handle: u32) {
 
 /// Answers one request: the head first, then the body while it comes.
 async fn serve(handle: u32, outparam: u32, handler: super::Handler) {
-    let response = handler(handle).await;
+    let response = handler(handle).await.into_response();
     let (parts, body) = response.into_parts();
     let (fields, status) = match make_headers(&parts.headers, &body) {
         Ok(fields) => (fields, parts.status),
         Err(error) => {
             crate::log::failure(&error);
-            // SAFETY: it has no preconditions.
-            let fields = unsafe { raw::fields_new() };
-            (fields, StatusCode::INTERNAL_SERVER_ERROR)
+            (no_fields(), StatusCode::INTERNAL_SERVER_ERROR)
         }
     };
     let mut area = Area::<1>::new();
@@ -149,6 +147,7 @@ impl Drop for Answer {
 
 pub(crate) async fn send(request: Request) -> Result<Response> {
     let (parts, body) = request.into_parts();
+    expect_headers();
     let fields = make_headers(&parts.headers, &body)?;
     let mut area = Area::<7>::new();
     // SAFETY: the fields are given away.

@@ -6,20 +6,28 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use super::raw;
+use crate::instance::instance_local;
 use crate::wasi::abi::Area;
 
-thread_local! {
-    static WAITING: Cell<Vec<(u32, Waker)>> = const { Cell::new(Vec::new()) };
+instance_local! {
+    static WAITING: Cell<Vec<(u32, Waker)>> = Cell::new(Vec::new());
 }
 
 /// A `wasi:io` pollable: a future that is done when it is ready, again and
 /// again. It must be dropped before what it was made from.
-pub(crate) struct Pollable(u32);
+pub(crate) struct Pollable {
+    handle: u32,
+    /// It was put on the list, which only [`wait`] takes it off.
+    listed: bool,
+}
 
 impl Pollable {
     /// Takes over a handle.
     pub(crate) fn new(handle: u32) -> Self {
-        Pollable(handle)
+        Pollable {
+            handle,
+            listed: false,
+        }
     }
 }
 
@@ -35,15 +43,15 @@ fn take(handle: u32) -> Option<Waker> {
 impl Future for Pollable {
     type Output = ();
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        drop(take(self.0));
-        // SAFETY: the handle is owned here.
-        if unsafe { raw::pollable_ready(self.0) } != 0 {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let is_listed = take(self.handle).is_some();
+        if self.listed && !is_listed {
+            self.listed = false;
             return Poll::Ready(());
         }
-        let waker = context.waker().clone();
+        self.listed = true;
         let mut waiting = WAITING.take();
-        waiting.push((self.0, waker));
+        waiting.push((self.handle, context.waker().clone()));
         WAITING.set(waiting);
         Poll::Pending
     }
@@ -51,9 +59,9 @@ impl Future for Pollable {
 
 impl Drop for Pollable {
     fn drop(&mut self) {
-        drop(take(self.0));
+        drop(take(self.handle));
         // SAFETY: the handle is owned, and not used again.
-        unsafe { raw::pollable_drop(self.0) };
+        unsafe { raw::pollable_drop(self.handle) };
     }
 }
 

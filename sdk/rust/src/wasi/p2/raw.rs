@@ -6,7 +6,6 @@ use crate::wasi::abi::imports;
 imports! {
     "wasi:http/types@0.2.12" {
         "[resource-drop]fields" fn fields_drop(fields: u32);
-        "[constructor]fields" fn fields_new() -> u32;
         "[static]fields.from-list" fn fields_from_list(entries: *const u8, count: usize, result: *mut u8);
         "[method]fields.entries" fn fields_entries(fields: u32, result: *mut u8);
 
@@ -61,7 +60,6 @@ imports! {
     }
     "wasi:io/poll@0.2.12" {
         "[resource-drop]pollable" fn pollable_drop(pollable: u32);
-        "[method]pollable.ready" fn pollable_ready(pollable: u32) -> u32;
         "poll" fn poll(pollables: *const u32, count: usize, result: *mut u8);
     }
     "wasi:io/streams@0.2.12" {

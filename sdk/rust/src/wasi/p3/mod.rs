@@ -18,7 +18,9 @@ use self::transfer::{Message, outgoing};
 pub(crate) use self::waitable::Parked;
 use self::waitable::{Blocked, RETURNED, deliver};
 use super::abi::Area;
-use super::fields::{make_headers, read_fields, read_request, take_error, write_request};
+use super::fields::{
+    expect_headers, make_headers, no_fields, read_fields, read_request, take_error, write_request,
+};
 use crate::executor::{Task, spawn};
 use crate::{Request, Response, Result};
 
@@ -29,6 +31,7 @@ static IMPORTS: fn() = component_type::link_imports;
 /// What the exports of a component call.
 #[allow(unreachable_pub)]
 pub mod exports {
+    pub use super::super::fields::answer;
     pub use super::super::{Handler, HandlerFuture};
     pub use super::component_type::HTTP_WORLD;
     pub use super::{drop_request, resume, start, take_request};
@@ -43,7 +46,7 @@ macro_rules! __export_http {
             ::std::boxed::Box::pin(async move {
                 match $crate::__private::take_request(handle) {
                     Ok($request) => $body,
-                    Err(error) => $crate::IntoResponse::into_response(error),
+                    Err(error) => $crate::__private::answer(error),
                 }
             })
         }
@@ -144,16 +147,14 @@ pub fn drop_request(handle: u32) {
 
 /// Answers one request: the head first, then the body while it comes.
 async fn serve(handle: u32, handler: super::Handler) {
-    let response = handler(handle).await;
+    let response = handler(handle).await.into_response();
     let (parts, body) = response.into_parts();
     let empty = body.length() == Some(0);
     let (fields, status) = match make_headers(&parts.headers, &body) {
         Ok(fields) => (fields, parts.status),
         Err(error) => {
             crate::log::failure(&error);
-            // SAFETY: it has no preconditions.
-            let fields = unsafe { raw::fields_new() };
-            (fields, StatusCode::INTERNAL_SERVER_ERROR)
+            (no_fields(), StatusCode::INTERNAL_SERVER_ERROR)
         }
     };
     let (outlet, inlet) = outgoing(empty);
@@ -178,6 +179,7 @@ async fn serve(handle: u32, handler: super::Handler) {
 
 pub(crate) async fn send(request: Request) -> Result<Response> {
     let (parts, body) = request.into_parts();
+    expect_headers();
     let empty = body.length() == Some(0);
     let fields = make_headers(&parts.headers, &body)?;
     let (outlet, inlet) = outgoing(empty);

@@ -10,7 +10,6 @@ use crate::wasi::abi::imports;
 imports! {
     "wasi:http/types@0.3.0" {
         "[resource-drop]fields" fn fields_drop(fields: u32);
-        "[constructor]fields" fn fields_new() -> u32;
         "[static]fields.from-list" fn fields_from_list(entries: *const u8, count: usize, result: *mut u8);
         "[method]fields.copy-all" fn fields_entries(fields: u32, result: *mut u8);
 

@@ -14,10 +14,11 @@ use std::task::{Context, Poll, ready};
 use super::raw;
 use super::waitable::{BLOCKED, Blocked, DROPPED};
 use crate::executor::current;
+use crate::instance::instance_local;
 
-thread_local! {
+instance_local! {
     /// The lines behind one that the host has not taken yet, if there is one.
-    static QUEUE: Cell<Option<Vec<u8>>> = const { Cell::new(None) };
+    static QUEUE: Cell<Option<Vec<u8>>> = Cell::new(None);
 }
 
 /// Writes a line whole, after all lines before it.

@@ -1,12 +1,13 @@
 //! Waiting for the host: operations that blocked, and the events that end
 //! them.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use super::raw;
+use crate::instance::instance_local;
 
 /// What an operation returns that has not finished.
 pub(crate) const BLOCKED: u32 = u32::MAX;
@@ -26,9 +27,17 @@ struct Pending {
     waker: Option<Waker>,
 }
 
-thread_local! {
+instance_local! {
     /// A few per request, so a list serves better than a map.
-    static PENDING: RefCell<Vec<Pending>> = const { RefCell::new(Vec::new()) };
+    static PENDING: Cell<Vec<Pending>> = Cell::new(Vec::new());
+}
+
+/// Looks at what is pending; `work` must not do so too.
+fn with_pending<T>(work: impl FnOnce(&mut Vec<Pending>) -> T) -> T {
+    let mut pending = PENDING.take();
+    let result = work(&mut pending);
+    PENDING.set(pending);
+    result
 }
 
 /// Hands an event to the operation that waits for it.
@@ -36,7 +45,7 @@ pub(crate) fn deliver(event: u32, handle: u32, code: u32) {
     if event == EVENT_SUBTASK && code < RETURNED {
         return;
     }
-    let waker = PENDING.with_borrow_mut(|pending| {
+    let waker = with_pending(|pending| {
         let entry = pending.iter_mut().find(|entry| entry.handle == handle)?;
         entry.code = Some(code);
         entry.waker.take()
@@ -64,7 +73,7 @@ impl Blocked {
         let set = task.parked.set();
         // SAFETY: both handles are owned by this instance.
         unsafe { raw::waitable_join(handle, set) };
-        PENDING.with_borrow_mut(|pending| {
+        with_pending(|pending| {
             pending.push(Pending {
                 handle,
                 set,
@@ -92,7 +101,7 @@ impl Blocked {
 }
 
 fn take(handle: u32) -> Option<Option<u32>> {
-    PENDING.with_borrow_mut(|pending| {
+    with_pending(|pending| {
         let place = pending.iter().position(|entry| entry.handle == handle)?;
         Some(pending.swap_remove(place).code)
     })
@@ -103,7 +112,7 @@ impl Future for Blocked {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<u32> {
         let handle = self.handle;
-        let code = PENDING.with_borrow_mut(|pending| {
+        let code = with_pending(|pending| {
             let entry = pending
                 .iter_mut()
                 .find(|entry| entry.handle == handle)
@@ -195,7 +204,7 @@ impl Parked {
         }
         let set = self.set.take();
         // A body that moved to another task may still wait in this set.
-        let used = PENDING.with_borrow(|pending| pending.iter().any(|entry| entry.set == set));
+        let used = with_pending(|pending| pending.iter().any(|entry| entry.set == set));
         if set != 0 && !used {
             // SAFETY: it is owned here, and empty.
             unsafe { raw::waitable_set_drop(set) };
