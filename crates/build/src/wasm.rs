@@ -111,6 +111,33 @@ pub(crate) fn strip_module(bytes: &[u8], keep_names: bool) -> Vec<u8> {
     stripped.finish()
 }
 
+/// A component without the names that the encoder gave to its own items: they
+/// are a tenth of a small one. Modules within it stay as they are.
+pub(crate) fn strip_component(bytes: &[u8]) -> Vec<u8> {
+    let mut stripped = wasm_encoder::Component::new();
+    let mut depth = 0_u32;
+    for payload in Parser::new(0).parse_all(bytes) {
+        let Ok(payload) = payload else {
+            return bytes.to_vec();
+        };
+        let is_names = matches!(&payload, Payload::CustomSection(section)
+            if section.name() == "component-name");
+        if depth == 0
+            && !is_names
+            && let Some((id, range)) = payload.as_section()
+        {
+            let data = &bytes[range];
+            stripped.section(&wasm_encoder::RawSection { id, data });
+        }
+        match payload {
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::End(_) => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    stripped.finish()
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -165,6 +192,26 @@ mod tests {
         }
         assert!(read(b"\x7fELF\x02\x01\x01\0").is_err());
         assert!(read(b"").is_err());
+    }
+
+    #[test]
+    fn strip_takes_a_components_own_names_only() {
+        let with = wat::parse_str(
+            r#"(component $named
+                (core module $inner (func $f (export "f")))
+                (component $nested (core module (func $g (export "g"))))
+                (core instance $i (instantiate $inner)))"#,
+        )
+        .unwrap();
+        let stripped = strip_component(&with);
+        assert!(stripped.len() < with.len());
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        assert!(text(&with).contains("named") && !text(&stripped).contains("named"));
+        // The names of the modules within.
+        assert!(text(&stripped).contains("inner"));
+        assert!(matches!(read(&stripped), Ok(Binary::Component { .. })));
+        assert_eq!(strip_component(&stripped), stripped);
+        assert_eq!(strip_component(b"no wasm"), b"no wasm");
     }
 
     #[test]

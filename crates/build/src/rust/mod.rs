@@ -125,7 +125,11 @@ pub(crate) fn finish(
     let module = wasm::strip_module(module, keep_names);
     match wasm::outline(&module) {
         Ok(Binary::Module(outline)) => {
-            crate::encode::encode(&module, &outline).map_err(encode_error)
+            let component = crate::encode::encode(&module, &outline).map_err(encode_error)?;
+            Ok(match keep_names {
+                true => component,
+                false => wasm::strip_component(&component),
+            })
         }
         // A crate may run the linker's own step by a flag of its own.
         Ok(Binary::Component { .. }) => Ok(module),
