@@ -365,3 +365,160 @@ fn make_private_directory(path: &Path) -> io::Result<()> {
         .mode(0o700)
         .create(path)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{EngineOptions, Profile};
+    use std::sync::Mutex;
+
+    struct Fixture {
+        folder: tempfile::TempDir,
+        engine: Engine,
+        warnings: Arc<Mutex<Vec<String>>>,
+    }
+
+    impl Fixture {
+        fn new() -> Fixture {
+            Fixture {
+                folder: tempfile::tempdir().unwrap(),
+                engine: Engine::new(EngineOptions::compile_only(Profile::Command)).unwrap(),
+                warnings: Arc::default(),
+            }
+        }
+
+        fn cache(&self, bytes_max: u64) -> CodeCache {
+            let warnings = Arc::clone(&self.warnings);
+            let directory = self.folder.path().join("code");
+            CodeCache::new(directory, ByteSize(bytes_max), move |error| {
+                warnings.lock().unwrap().push(error.to_string());
+            })
+        }
+
+        /// Loads the module that returns `number`; true if it had to be compiled.
+        fn load(&self, cache: &CodeCache, number: u32) -> bool {
+            let wasm = wasm(number);
+            let mut compiled = false;
+            cache
+                .module(
+                    &self.engine,
+                    &Compiler::in_process(),
+                    &Digest::of(&wasm),
+                    || {
+                        compiled = true;
+                        Ok(wasm.clone())
+                    },
+                )
+                .unwrap();
+            compiled
+        }
+
+        fn file(&self, cache: &CodeCache, number: u32) -> PathBuf {
+            cache.path(&self.engine, &Digest::of(&wasm(number)))
+        }
+    }
+
+    fn wasm(number: u32) -> Vec<u8> {
+        let text = format!("(module (func (export \"f\") (result i32) i32.const {number}))");
+        wat::parse_str(text).unwrap()
+    }
+
+    #[test]
+    fn code_is_made_once() {
+        let fixture = Fixture::new();
+        let cache = fixture.cache(1 << 30);
+        assert!(fixture.load(&cache, 1));
+        assert!(!fixture.load(&cache, 1));
+        assert!(cache.contains(&fixture.engine, &Digest::of(&wasm(1))));
+        assert!(fixture.load(&cache, 2));
+    }
+
+    #[test]
+    fn damaged_code_is_made_again_wherever_the_damage_is() {
+        let fixture = Fixture::new();
+        let cache = fixture.cache(1 << 30);
+        fixture.load(&cache, 1);
+        let path = fixture.file(&cache, 1);
+        let whole = fs::read(&path).unwrap();
+        for offset in [0, 100, whole.len() / 2, whole.len() - 40, whole.len() - 1] {
+            let mut damaged = whole.clone();
+            damaged[offset] ^= 0x40;
+            fs::write(&path, damaged).unwrap();
+            assert!(fixture.load(&cache, 1), "a flipped bit at {offset}");
+        }
+        for length in [0, 10, SEAL_BYTES, whole.len() - 1] {
+            fs::write(&path, &whole[..length]).unwrap();
+            assert!(fixture.load(&cache, 1), "cut off at {length}");
+        }
+        // Whole, but sealed over something else than code.
+        let mut other = b"no code at all".to_vec();
+        other.extend(seal(&other));
+        fs::write(&path, other).unwrap();
+        assert!(fixture.load(&cache, 1));
+        assert!(!fixture.load(&cache, 1));
+    }
+
+    #[test]
+    fn the_least_used_goes_when_the_cache_is_full() {
+        let fixture = Fixture::new();
+        let cache = fixture.cache(1 << 30);
+        fixture.load(&cache, 1);
+        let size = fs::metadata(fixture.file(&cache, 1)).unwrap().len();
+        let cache = fixture.cache(size * 2 + size / 2);
+        let long_ago = SystemTime::now() - Duration::from_secs(1_000_000);
+        let age = |number, time| {
+            let file = File::open(fixture.file(&cache, number)).unwrap();
+            file.set_modified(time).unwrap();
+        };
+        fixture.load(&cache, 2);
+        age(1, long_ago);
+        age(2, long_ago + Duration::from_secs(1));
+        // A use counts.
+        assert!(!fixture.load(&cache, 1));
+        fixture.load(&cache, 3);
+        assert!(!fixture.load(&cache, 1));
+        assert!(fixture.load(&cache, 2), "used longest ago");
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_written_costs_time_only() {
+        let fixture = Fixture::new();
+        fs::write(fixture.folder.path().join("code"), "a file in its way").unwrap();
+        let cache = fixture.cache(1 << 30);
+        assert!(fixture.load(&cache, 1));
+        assert!(fixture.load(&cache, 1));
+        let warnings = fixture.warnings.lock().unwrap();
+        assert!(
+            warnings[0].starts_with("cannot use the code cache"),
+            "{warnings:?}"
+        );
+    }
+
+    #[test]
+    fn what_does_not_compile_is_told() {
+        let fixture = Fixture::new();
+        let cache = fixture.cache(1 << 30);
+        let check = |wasm: &[u8], message: &str, hint: &str| {
+            let result = cache.module(
+                &fixture.engine,
+                &Compiler::in_process(),
+                &Digest::of(wasm),
+                || Ok(wasm.to_vec()),
+            );
+            let error = result.map(drop).unwrap_err();
+            assert!(error.to_string().contains(message), "{error}");
+            assert!(
+                error.hint().unwrap_or_default().contains(hint),
+                "{:?}",
+                error.hint()
+            );
+        };
+        check(&wasm(1)[..30], "unexpected end", "cut off");
+        let threads = wat::parse_str("(module (memory 1 1 shared))").unwrap();
+        check(
+            &threads,
+            "threads must be enabled",
+            "threads are not supported",
+        );
+    }
+}

@@ -58,3 +58,55 @@ impl EgressPolicy {
         allowed
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+
+    #[test]
+    fn only_granted_origins_are_asked_and_a_refusal_is_told_once() {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let denials = Denials::new({
+            let told = Arc::clone(&told);
+            move |denial| told.lock().unwrap().push(denial.manifest_line.clone())
+        });
+        let grants = ["https://api.example.com", "http://127.0.0.1:8080"];
+        let grants = grants.iter().map(|grant| grant.parse().unwrap()).collect();
+        let policy = EgressPolicy::new(grants, denials);
+        let allows = |uri: &str| policy.allows(&uri.parse().unwrap());
+        assert!(allows("https://api.example.com/a?b"));
+        assert!(allows("https://api.example.com:443/"));
+        assert!(allows("http://127.0.0.1:8080/"));
+        assert!(!allows("http://api.example.com/"));
+        assert!(!allows("https://api.example.com:8443/"));
+        assert!(!allows("https://api.example.com.evil.example/"));
+        assert!(!allows("http://127.0.0.1/"));
+        assert!(!allows("http://127.0.0.1/again"));
+        assert!(!allows("/no-origin"));
+        assert_eq!(
+            *told.lock().unwrap(),
+            [
+                "http = [\"http://api.example.com\"]",
+                "http = [\"https://api.example.com:8443\"]",
+                "http = [\"https://api.example.com.evil.example\"]",
+                "http = [\"http://127.0.0.1\"]",
+            ]
+        );
+    }
+
+    #[test]
+    fn metadata_addresses_are_known_in_every_form() {
+        for uri in [
+            "http://169.254.169.254/latest",
+            "http://[fd00:ec2::254]/",
+            "http://[::ffff:169.254.169.254]/",
+            "http://[fe80::1]/",
+        ] {
+            assert!(client::names_metadata(&uri.parse().unwrap()), "{uri}");
+        }
+        for uri in ["http://127.0.0.1/", "http://example.com/", "http://[::1]/"] {
+            assert!(!client::names_metadata(&uri.parse().unwrap()), "{uri}");
+        }
+    }
+}
