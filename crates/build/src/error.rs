@@ -271,6 +271,10 @@ impl BuildError {
             } => format!(
                 "build it with {tool} and set `source` in [component.{component}] to the .wasm it writes"
             ),
+            // Text shows its own mistake.
+            Self::BadWasm { path, .. } if path.extension().is_some_and(|end| end == "wat") => {
+                return None;
+            }
             Self::BadWasm { .. } => {
                 "was the file cut short, or is it of another kind? build or copy it again".into()
             }

@@ -102,7 +102,12 @@ impl Invocation {
     #[track_caller]
     pub fn output(self) -> Output {
         let line = self.line();
-        let mut child = self.spawn();
+        let child = self.spawn();
+        self.finish(line, child)
+    }
+
+    #[track_caller]
+    fn finish(self, line: String, mut child: Child) -> Output {
         let mut stdin = child.stdin.take().expect("stdin was piped");
         let input = self.stdin;
         thread::spawn(move || {
@@ -124,9 +129,25 @@ impl Invocation {
         }
     }
 
+    /// Runs it to its end; `None` when there is no such program.
+    ///
+    /// # Panics
+    /// When it takes longer than its limit.
+    #[track_caller]
+    pub fn try_output(self) -> Option<Output> {
+        let line = self.line();
+        let child = self.try_spawn().ok()?;
+        Some(self.finish(line, child))
+    }
+
     /// Starts it in a process group of its own, all streams piped.
     #[track_caller]
     pub(crate) fn spawn(&self) -> Child {
+        self.try_spawn()
+            .unwrap_or_else(|error| panic!("cannot start `{}`: {error}", self.line()))
+    }
+
+    fn try_spawn(&self) -> std::io::Result<Child> {
         use std::os::unix::process::CommandExt as _;
         Command::new(&self.program)
             .args(&self.arguments)
@@ -138,7 +159,6 @@ impl Invocation {
             .stderr(Stdio::piped())
             .process_group(0)
             .spawn()
-            .unwrap_or_else(|error| panic!("cannot start `{}`: {error}", self.line()))
     }
 
     /// The command line, for messages.

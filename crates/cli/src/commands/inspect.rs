@@ -160,7 +160,8 @@ fn view_text(view: &AppView<'_>) -> String {
         let _ = writeln!(text, "  command  → component {command}");
     }
     for (dir, count) in &view.files {
-        let _ = writeln!(text, "  {count} files in {dir}");
+        let plural = if *count == 1 { "" } else { "s" };
+        let _ = writeln!(text, "  {count} file{plural} in {dir}");
     }
     for (name, component) in &view.components {
         let _ = writeln!(text, "\ncomponent {name}");

@@ -123,7 +123,7 @@ fn find(what: &Path) -> Result<Program, CliError> {
         name: name.to_string_lossy().into_owned(),
         wasm: binary(bytes, what)?,
         grants: Grants::default(),
-        base: PathBuf::from("."),
+        base: PathBuf::new(),
     })
 }
 

@@ -2,10 +2,24 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod bad_input;
+mod build;
+mod cache;
 mod help;
+mod inspect;
 mod invoke;
 mod new;
 mod run;
+mod up_client;
+mod up_faults;
+mod up_files;
+mod up_grants;
+mod up_http;
+mod up_kitchen;
+mod up_limits;
+mod up_process;
+mod up_watch;
+mod up_wire;
 
 use wharf_testkit::Sandbox;
 

@@ -1,0 +1,328 @@
+//! Files that are no programs: a clear error and the right code, never a panic.
+
+use std::fs::{self, File};
+use std::path::Path;
+
+use expect_test::{Expect, expect};
+use wharf_testkit::{Output, Sandbox, Wasi, guests};
+
+use crate::sandbox;
+
+/// Codes of our own when a program cannot be run, and when a file cannot be inspected.
+const RUN_FAILED: i32 = 125;
+const INSPECT_FAILED: i32 = 1;
+
+/// Checks that an error was told as users should see it.
+#[track_caller]
+fn is_clear(output: &Output) {
+    let said = &output.stderr;
+    assert!(said.contains("error: "), "{output:?}");
+    assert!(!said.contains("panicked"), "{output:?}");
+    assert!(!said.contains("RUST_BACKTRACE"), "{output:?}");
+    assert_eq!(output.stdout, "", "{output:?}");
+}
+
+fn run_fails(sandbox: &Sandbox, name: &str) -> Output {
+    let output = sandbox.wharf(["run", name]).expect_code(RUN_FAILED);
+    is_clear(&output);
+    output
+}
+
+fn inspect_fails(sandbox: &Sandbox, name: &str) -> Output {
+    let output = sandbox.wharf(["inspect", name]).expect_code(INSPECT_FAILED);
+    is_clear(&output);
+    output
+}
+
+fn check_run(name: &str, contents: impl AsRef<[u8]>, expected: &Expect) {
+    let sandbox = sandbox();
+    sandbox.put(name, contents);
+    expected.assert_eq(&sandbox.redact(&run_fails(&sandbox, name).stderr));
+}
+
+#[test]
+fn what_is_no_program_is_said_so() {
+    check_run(
+        "empty.wasm",
+        "",
+        &expect![[r#"
+        error: empty.wasm is no WebAssembly file
+        hint: a .wasm file begins with the bytes `\0asm`; text needs the ending .wat
+    "#]],
+    );
+    check_run(
+        "notes.txt",
+        "hello\n",
+        &expect![[r#"
+        error: notes.txt is no WebAssembly file
+        hint: a .wasm file begins with the bytes `\0asm`; text needs the ending .wat
+    "#]],
+    );
+    check_run(
+        "bad.wat",
+        "(module (func",
+        &expect![[r#"
+        error: cannot read the text: expected `)`
+             --> bad.wat:1:14
+              |
+            1 | (module (func
+              |              ^
+    "#]],
+    );
+    check_run(
+        "short.wasm",
+        b"\0asm",
+        &expect![[r#"
+        error: short.wasm: failed to parse WebAssembly module: unexpected end-of-file (at offset 0x4)
+        hint: the file seems cut off; build or fetch it again
+    "#]],
+    );
+    check_run(
+        "future.wasm",
+        b"\0asm\x02\0\0\0",
+        &expect![[r#"
+        error: future.wasm: failed to parse WebAssembly module: unknown binary version:        0x2 (at offset 0x4)
+    "#]],
+    );
+    let sandbox = sandbox();
+    expect![[r#"
+        error: cannot read missing.wasm: No such file or directory (os error 2)
+        hint: look at the path; it is taken from the current folder
+    "#]]
+    .assert_eq(&run_fails(&sandbox, "missing.wasm").stderr);
+    expect![[r#"
+        error: there is no manifest at [ROOT]/work/wharf.toml
+        hint: start an app with `wharf new http-rust my-app`, or give a .wasm file
+    "#]]
+    .assert_eq(&sandbox.redact(&run_fails(&sandbox, ".").stderr));
+}
+
+#[test]
+fn native_code_is_not_taken_from_files() {
+    let sandbox = sandbox();
+    sandbox.put("main.wat", "(module (func (export \"_start\")))");
+    sandbox.wharf(["run", "main.wat"]).expect_success();
+    let image = cached_images(&sandbox).pop().unwrap();
+    sandbox.copy(image, "main.cwasm");
+    expect![[r#"
+        error: main.cwasm holds native code, which is never taken from a file
+        hint: give the .wasm that it was made from
+    "#]]
+    .assert_eq(&run_fails(&sandbox, "main.cwasm").stderr);
+    inspect_fails(&sandbox, "main.cwasm");
+}
+
+fn cached_images(sandbox: &Sandbox) -> Vec<std::path::PathBuf> {
+    crate::cache::files_below(&sandbox.cache().join("code"))
+}
+
+#[test]
+fn what_nobody_provides_is_named() {
+    let start = "(func (export \"_start\"))";
+    check_run(
+        "env.wat",
+        format!("(module (import \"env\" \"foo\" (func)) {start})"),
+        &expect![[r#"
+            error: the module imports `foo` from `env`, which nobody provides
+            hint: it was linked with undefined symbols, or for Emscripten; build it for wasm32-wasip1
+        "#]],
+    );
+    check_run(
+        "bindgen.wat",
+        format!("(module (import \"wbg\" \"x\" (func)) {start})"),
+        &expect![[r#"
+            error: the module imports `x` from `wbg`, which nobody provides
+            hint: it is made for a browser by wasm-bindgen
+        "#]],
+    );
+    check_run(
+        "component.wat",
+        "(component (import \"acme:shop/cart@1.0.0\" (instance (export \"add\" (func)))))",
+        &expect![[r#"
+            error: the component imports `acme:shop/cart@1.0.0`, which nobody provides
+            hint: compose it with a component that exports this interface, or build it without
+        "#]],
+    );
+    check_run(
+        "wasi.wat",
+        "(component (import \"wasi:telepathy/send@0.9.0\" (instance (export \"x\" (func)))))",
+        &expect![[r#"
+            error: the component imports `wasi:telepathy/send@0.9.0`, which nobody provides
+            hint: this version of wharf does not have wasi:telepathy/send@0.9.0; `wharf inspect` shows all that the component imports
+        "#]],
+    );
+}
+
+#[test]
+fn threads_are_refused_with_a_reason() {
+    let sandbox = sandbox();
+    sandbox.copy(guests::core_add("threads.wat"), "threads.wat");
+    let call = ["run", "threads.wat", "--invoke", "add(1, 2)"];
+    let refused = sandbox.wharf(call).expect_code(RUN_FAILED);
+    expect![[r#"
+        error: threads.wat: failed to parse WebAssembly module: threads must be enabled for shared memories (at offset 0x18)
+        hint: WebAssembly threads are not supported; build without shared memory and atomics
+    "#]].assert_eq(&refused.stderr);
+}
+
+#[test]
+fn what_answers_http_is_to_be_served() {
+    for wasi in [Wasi::P2, Wasi::P3] {
+        let sandbox = sandbox();
+        sandbox.copy(guests::http_kitchen(wasi), "kitchen.wasm");
+        expect![[r#"
+            error: this component answers HTTP requests and has nothing to run
+            hint: serve it with `wharf up FILE`
+        "#]]
+        .assert_eq(&run_fails(&sandbox, "kitchen.wasm").stderr);
+    }
+}
+
+#[test]
+fn traps_and_endless_recursion_end_with_134() {
+    let sandbox = sandbox();
+    for (body, message) in [
+        ("unreachable", "the guest aborted"),
+        (
+            "(drop (i32.div_u (i32.const 1) (i32.const 0)))",
+            "divide by zero",
+        ),
+        (
+            "(drop (i32.load (i32.const 100000)))",
+            "the guest used memory that it does not have",
+        ),
+        ("(call $start)", "the guest's stack overflowed"),
+    ] {
+        let text = format!("(module (memory 1) (func $start (export \"_start\") {body}))");
+        sandbox.put("trap.wat", text);
+        let trapped = sandbox.wharf(["run", "trap.wat"]).expect_code(134);
+        assert!(trapped.stderr.contains(message), "{message}: {trapped:?}");
+        assert!(trapped.stderr.contains("backtrace"), "{trapped:?}");
+    }
+}
+
+/// Each of these starts processes; a sample of offsets stands for all.
+fn check_truncated(file: &Path) {
+    let sandbox = sandbox();
+    let whole = fs::read(file).unwrap();
+    let step = whole.len() / 12;
+    let offsets = (0..12).map(|number| number * step + number);
+    // The first 8 bytes alone are an empty module: the shortest that is whole.
+    for offset in offsets.chain([1, 7, 9, whole.len() - 1]) {
+        sandbox.put("cut.wasm", &whole[..offset]);
+        run_fails(&sandbox, "cut.wasm");
+        inspect_fails(&sandbox, "cut.wasm");
+    }
+}
+
+#[test]
+fn truncated_modules_are_refused() {
+    check_truncated(&guests::command(Wasi::P1));
+}
+
+#[test]
+fn truncated_components_are_refused() {
+    check_truncated(&guests::command(Wasi::P2));
+}
+
+/// The generator of Numerical Recipes: the same bytes on every run.
+fn noise(seed: u32) -> impl Iterator<Item = u8> {
+    let mut state = seed;
+    std::iter::repeat_with(move || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    })
+}
+
+#[test]
+fn noise_is_refused() {
+    let sandbox = sandbox();
+    for (seed, head) in [
+        (1, &b""[..]),
+        (2, b"\0asm"),
+        (3, b"\0asm\x01\0\0\0"),
+        (4, b"\0asm\x0d\0\x01\0"),
+        (5, b"\x7fELF"),
+    ] {
+        let bytes: Vec<u8> = head.iter().copied().chain(noise(seed).take(4096)).collect();
+        sandbox.put("noise.wasm", bytes);
+        run_fails(&sandbox, "noise.wasm");
+        inspect_fails(&sandbox, "noise.wasm");
+    }
+}
+
+#[test]
+fn flipped_bytes_never_end_in_a_panic() {
+    let sandbox = sandbox();
+    let whole = fs::read(guests::command(Wasi::P2)).unwrap();
+    for (number, place) in noise(6).take(12).enumerate() {
+        let mut bytes = whole.clone();
+        // Early bytes hold the structure.
+        let offset = 8 + usize::from(place) * (number + 1);
+        bytes[offset] ^= 0x55;
+        sandbox.put("flipped.wasm", bytes);
+        for output in [
+            sandbox.wharf(["run", "--time", "5s", "flipped.wasm"]),
+            sandbox.wharf(["inspect", "flipped.wasm"]),
+        ] {
+            assert!(output.code >= 0, "{offset}: {output:?}");
+            assert!(!output.stderr.contains("panicked"), "{offset}: {output:?}");
+        }
+    }
+}
+
+#[test]
+fn a_huge_file_is_refused_without_reading_all_of_it() {
+    let sandbox = sandbox();
+    let path = sandbox.put("huge.wasm", b"\0asm\x01\0\0\0");
+    let file = File::options().write(true).open(path).unwrap();
+    file.set_len(300 << 20).unwrap();
+    // A limit on the address space would be met by the engine's own reservations.
+    run_fails(&sandbox, "huge.wasm");
+    inspect_fails(&sandbox, "huge.wasm");
+}
+
+#[test]
+fn deep_nesting_is_refused() {
+    let sandbox = sandbox();
+    let deep = |open: &str, close: &str, count: usize| open.repeat(count) + &close.repeat(count);
+    sandbox.put("components.wat", deep("(component ", ")", 5_000));
+    run_fails(&sandbox, "components.wat");
+    inspect_fails(&sandbox, "components.wat");
+    // Component after component inside of each other, as bytes: no text parser in the way.
+    sandbox.put("nested.wasm", nested_components(2_000));
+    run_fails(&sandbox, "nested.wasm");
+    inspect_fails(&sandbox, "nested.wasm");
+}
+
+/// Valid, and more work for the compiler than it looks: the time limit holds for that as well.
+#[test]
+fn deep_blocks_end_with_the_time_limit() {
+    let sandbox = sandbox();
+    let blocks = "(block ".repeat(200_000) + &")".repeat(200_000);
+    let text = format!("(module (func (export \"_start\") {blocks}))");
+    sandbox.put("blocks.wat", text);
+    sandbox.wharf(["inspect", "blocks.wat"]).expect_success();
+    let ended = sandbox.wharf(["run", "--time", "1s", "blocks.wat"]);
+    assert!([0, 124, RUN_FAILED].contains(&ended.code), "{ended:?}");
+    assert!(!ended.stderr.contains("panicked"), "{ended:?}");
+}
+
+fn nested_components(depth: usize) -> Vec<u8> {
+    let head = b"\0asm\x0d\0\x01\0";
+    let mut bytes = head.to_vec();
+    for _ in 0..depth {
+        let mut outer = head.to_vec();
+        // A section of a nested component, and its length in LEB128.
+        outer.push(4);
+        let mut length = bytes.len();
+        while length > 0x7f {
+            outer.push((length & 0x7f) as u8 | 0x80);
+            length >>= 7;
+        }
+        outer.push(length as u8);
+        outer.extend(bytes);
+        bytes = outer;
+    }
+    bytes
+}
