@@ -240,6 +240,17 @@ impl<S: Source> Heap<S> {
         // SAFETY: the block after a block is one.
         unsafe {
             let after = block + size(block);
+            let room = match *word(after) & FREE {
+                0 => 0,
+                _ => size(after),
+            };
+            // Where the memory must grow, the last block grows with it, so that
+            // a buffer that is filled is not copied, nor there twice.
+            let have = size(block) + room;
+            let is_last = after + room + WORD_BYTES == self.end;
+            if have < bytes && is_last && self.find(bytes) == 0 {
+                self.grow(bytes - have);
+            }
             if *word(after) & FREE != 0 && size(block) < bytes {
                 let both = size(block) + size(after);
                 if both < bytes {
@@ -561,6 +572,12 @@ mod tests {
                 while let Some(last) = program.held.len().checked_sub(1) {
                     program.drop_at(last);
                 }
+            }
+        });
+        check("one buffer", 105, &|program, _| {
+            program.hold(1 << 10, 1);
+            for log in 11..24 {
+                program.resize(0, 1 << log);
             }
         });
         // Requests that each grow a few buffers while others are under way.
