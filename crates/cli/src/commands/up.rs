@@ -306,10 +306,18 @@ impl Builder {
 
     /// Builds again whenever a source changes, until aborted.
     async fn watch(self, overlay: DevOverlay) {
-        let mut roots = Vec::new();
-        let mut watcher: Option<Arc<SourceWatcher>> = None;
+        // Before the first build: what changes while it runs is not overlooked.
+        let mut roots = self.project.sources();
+        let Some(mut watcher) = start_watcher(&roots).await else {
+            // Why a source cannot be watched is mostly why it cannot be built.
+            if let Err(failure) = self.try_build(Terminal::new()).await {
+                failure.error.print();
+                overlay.set(DevState::Failed { text: failure.page });
+            }
+            return;
+        };
+        overlay.set(DevState::Building);
         loop {
-            overlay.set(DevState::Building);
             let sources = match self.try_build(Terminal::new()).await {
                 Ok(sources) => {
                     let version = self.node.app().map(|app| app.digest().to_string());
@@ -327,29 +335,37 @@ impl Builder {
                     self.project.sources()
                 }
             };
-            if roots != sources || watcher.is_none() {
-                roots = sources.clone();
-                let started = tokio::task::spawn_blocking(move || {
-                    SourceWatcher::start(sources, WatchOptions::default())
-                })
-                .await;
-                match started {
-                    Ok(Ok(started)) => watcher = Some(Arc::new(started)),
-                    Ok(Err(error)) => {
-                        error::print_error(&format!("cannot watch the sources: {error}"));
-                        return;
-                    }
-                    Err(_) => return,
-                }
+            if roots != sources {
+                let Some(started) = start_watcher(&sources).await else {
+                    return;
+                };
+                (roots, watcher) = (sources, started);
+                // What changed before the new roots were watched: an unchanged app costs little.
+                continue;
             }
-            let Some(watcher) = &watcher else { return };
             let changed = watcher.changed().await;
             let shown = changed.first().map(|path| path.display().to_string());
             self.runtime.log().message(
                 Message::new(Level::Info, "changed, building again")
                     .with("file", shown.unwrap_or_default()),
             );
+            overlay.set(DevState::Building);
         }
+    }
+}
+
+/// `None` after telling why not.
+async fn start_watcher(roots: &[PathBuf]) -> Option<SourceWatcher> {
+    let roots = roots.to_vec();
+    let started =
+        tokio::task::spawn_blocking(move || SourceWatcher::start(roots, WatchOptions::default()));
+    match started.await {
+        Ok(Ok(watcher)) => Some(watcher),
+        Ok(Err(error)) => {
+            error::print_error(&format!("cannot watch the sources: {error}"));
+            None
+        }
+        Err(_) => None,
     }
 }
 
