@@ -60,12 +60,16 @@ pub(crate) struct Feed(mpsc::Sender<Frame<Bytes>>);
 impl Feed {
     pub(crate) async fn send(&self, bytes: impl Into<Bytes>) {
         let sent = self.0.send(Frame::data(bytes.into()));
-        within("sending a chunk", sent).await.expect("the body is read");
+        within("sending a chunk", sent)
+            .await
+            .expect("the body is read");
     }
 
     pub(crate) async fn trailers(self, trailers: HeaderMap) {
         let sent = self.0.send(Frame::trailers(trailers));
-        within("sending trailers", sent).await.expect("the body is read");
+        within("sending trailers", sent)
+            .await
+            .expect("the body is read");
     }
 }
 
