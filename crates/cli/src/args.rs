@@ -143,8 +143,8 @@ pub(crate) struct Up {
 #[command(after_help = "\
 Nothing is granted by default: no files, no network, no environment.
 
-Exit codes: the program's own; 124 time limit, 125 wharf could not run it, 126 denied,
-134 trap, 137 memory limit.
+Exit codes: the program's own; 124 time limit, 125 wharf could not run it, 134 trap,
+137 memory limit.
 
 Examples:
   wharf run hello.wasm
@@ -162,7 +162,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "CALL")]
     pub(crate) invoke: Option<String>,
     /// End it after this time, such as 30s or 500ms (code 124)
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    #[arg(long, value_name = "TIME", value_parser = positive)]
     pub(crate) time: Option<Duration>,
     /// Memory that it may use in all, such as 256MiB (code 137)
     #[arg(long, value_name = "SIZE", value_parser = size)]
@@ -208,8 +208,12 @@ fn size(text: &str) -> Result<ByteSize, String> {
     text.parse().map_err(|error| with_hint(&error))
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
-    parse_duration(text).map_err(|error| with_hint(&error))
+fn positive(text: &str) -> Result<Duration, String> {
+    let time = parse_duration(text).map_err(|error| with_hint(&error))?;
+    if time.is_zero() {
+        return Err("no time at all; leave the flag out for no limit".to_owned());
+    }
+    Ok(time)
 }
 
 #[derive(Debug, ClapArgs)]

@@ -1,6 +1,6 @@
 //! Grants given by flags.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wharf_manifest::{FileGrant, Grants};
 
@@ -10,7 +10,7 @@ use crate::error::CliError;
 impl GrantFlags {
     /// The grants that the flags give.
     pub(crate) fn grants(&self) -> Result<Grants, CliError> {
-        Ok(Grants {
+        let grants = Grants {
             http: self.http.clone(),
             net: self.net.clone(),
             files: self
@@ -23,7 +23,18 @@ impl GrantFlags {
                 .iter()
                 .map(|text| variable(text))
                 .collect::<Result<BTreeMap<_, _>, _>>()?,
-        })
+        };
+        let mut guests = BTreeSet::new();
+        for folder in &grants.files {
+            if !guests.insert(&folder.guest) {
+                return Err(CliError::new(format!(
+                    "two folders are granted as `{}`",
+                    folder.guest
+                ))
+                .hint("give one of them another place: `--dir HOST::GUEST`"));
+            }
+        }
+        Ok(grants)
     }
 
     /// Adds the flags' grants to others.
@@ -44,6 +55,16 @@ fn folder(text: &str) -> Result<FileGrant, CliError> {
         None => (text.strip_suffix(":rw").unwrap_or(text), true),
     };
     let (host, guest) = paths.split_once("::").unwrap_or((paths, paths));
+    if guest == paths
+        && let Some((host, guest)) = paths.rsplit_once(":/")
+        && !std::path::Path::new(paths).exists()
+    {
+        return Err(
+            CliError::new(format!("there is no folder `{paths}`")).hint(format!(
+                "host and guest are parted by two colons: `--dir {host}::/{guest}`"
+            )),
+        );
+    }
     if host.is_empty() || guest.is_empty() {
         return Err(CliError::new(format!("`--dir {text}` names no folder"))
             .hint("write it as `--dir HOST`, `--dir HOST::GUEST` or `--dir HOST::GUEST:ro`"));

@@ -235,6 +235,13 @@ impl CodeCache {
             source,
         };
         make_private_directory(directory).map_err(failed)?;
+        // Processes that start together compile a program once. Where locks do not work they
+        // all do, which is only slower.
+        let lock = path.with_extension("lock");
+        let locked = File::create(&lock).and_then(|file| file.lock().map(|()| file));
+        if locked.is_ok() && sealed(path) {
+            return Ok(path.to_owned());
+        }
         let temporary = tempfile::Builder::new()
             .prefix(".making-")
             .tempfile_in(directory)
@@ -244,6 +251,8 @@ impl CodeCache {
         temporary
             .persist(path)
             .map_err(|error| failed(error.error))?;
+        // Whoever waits for it finds the code; whoever comes later never looks for it.
+        let _ = fs::remove_file(&lock);
         self.evict(path);
         Ok(path.to_owned())
     }
@@ -270,7 +279,9 @@ impl CodeCache {
                 };
                 let used = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
                 let age = now.duration_since(used).unwrap_or_default();
-                let is_temporary = file.file_name().to_string_lossy().starts_with('.');
+                let name = file.file_name();
+                let name = name.to_string_lossy();
+                let is_temporary = name.starts_with('.') || name.ends_with(".lock");
                 if is_temporary {
                     if age > TEMPORARY_FILE_AGE {
                         let _ = fs::remove_file(file.path());
@@ -323,29 +334,40 @@ fn compile_unkept<I: Image>(
 
 /// What follows native code in a file.
 pub(crate) fn seal(native: &[u8]) -> [u8; SEAL_BYTES] {
+    seal_of(&blake3::hash(native))
+}
+
+fn seal_of(hash: &blake3::Hash) -> [u8; SEAL_BYTES] {
     let mut seal = [0; SEAL_BYTES];
     seal[..SEAL_MARK.len()].copy_from_slice(SEAL_MARK);
-    seal[SEAL_MARK.len()..].copy_from_slice(blake3::hash(native).as_bytes());
+    seal[SEAL_MARK.len()..].copy_from_slice(hash.as_bytes());
     seal
 }
 
 /// Whether the file is there and whole. A damaged one is removed.
 fn sealed(path: &Path) -> bool {
-    let Ok(mut file) = File::open(path) else {
+    let Ok(file) = File::open(path) else {
         return false;
     };
-    let mut bytes = Vec::new();
-    let length = file.metadata().map_or(0, |metadata| metadata.len());
-    bytes.reserve_exact(usize::try_from(length).unwrap_or(0));
-    let whole = file.read_to_end(&mut bytes).is_ok()
-        && bytes
-            .len()
-            .checked_sub(SEAL_BYTES)
-            .is_some_and(|end| bytes[end..] == seal(&bytes[..end]));
+    let whole = has_seal(&file).unwrap_or(false);
     if !whole {
         let _ = fs::remove_file(path);
     }
     whole
+}
+
+/// Reads in pieces: the native code of a large program is not to be in memory twice.
+fn has_seal(file: &File) -> io::Result<bool> {
+    let length = file.metadata()?.len();
+    let Some(code_length) = length.checked_sub(SEAL_BYTES as u64) else {
+        return Ok(false);
+    };
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(file.take(code_length))?;
+    let mut found = [0; SEAL_BYTES];
+    let mut rest = file;
+    rest.read_exact(&mut found)?;
+    Ok(found == seal_of(&hasher.finalize()))
 }
 
 fn record_use(path: &Path) {

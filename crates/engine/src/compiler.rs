@@ -24,16 +24,20 @@ const ERROR_TEXT_MAX: u64 = 64 << 10;
 pub struct CompileLimits {
     /// Address space of the child.
     pub memory: ByteSize,
-    /// Wall time.
+    /// CPU time of all its threads.
+    pub cpu: Duration,
+    /// Wall time, for a machine that gives it no CPU.
     pub time: Duration,
 }
 
 impl Default for CompileLimits {
-    /// 6 GiB and 5 minutes: what the largest language runtimes need, with room.
+    /// 6 GiB, 10 minutes of CPU and 30 in all: several times what the largest compilers and
+    /// language runtimes need.
     fn default() -> CompileLimits {
         CompileLimits {
             memory: ByteSize(6 << 30),
-            time: Duration::from_secs(300),
+            cpu: Duration::from_secs(600),
+            time: Duration::from_secs(1800),
         }
     }
 }
@@ -93,7 +97,7 @@ pub struct Compiler {
 
 impl Compiler {
     /// Compiles in a child process: `helper` is started with `arguments` followed by
-    /// `PROFILE OUTPUT MEMORY_BYTES`, and must call [`compile_child_main`] with them.
+    /// `PROFILE OUTPUT MEMORY_BYTES CPU_SECONDS`, and must call [`compile_child_main`] with them.
     pub fn in_child(helper: PathBuf, arguments: Vec<String>, limits: CompileLimits) -> Compiler {
         Compiler {
             helper: Some((helper, arguments)),
@@ -139,6 +143,7 @@ impl Compiler {
             .arg(profile.as_str())
             .arg(output)
             .arg(self.limits.memory.0.to_string())
+            .arg(self.limits.cpu.as_secs().max(1).to_string())
             .env_clear()
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -183,6 +188,9 @@ impl Compiler {
                     path: output.to_owned(),
                     source: io::Error::other(text.trim_end().to_owned()),
                 }),
+                None if was_out_of_cpu(&status) => Err(CompileError::Time {
+                    limit: self.limits.cpu,
+                }),
                 _ => Err(CompileError::Died {
                     how: status.to_string(),
                     limit: self.limits.memory,
@@ -192,22 +200,32 @@ impl Compiler {
     }
 }
 
+/// The kernel ends a process that is past its CPU limit with SIGXCPU.
+fn was_out_of_cpu(status: &std::process::ExitStatus) -> bool {
+    use std::os::unix::process::ExitStatusExt;
+    status.signal() == Some(rustix::process::Signal::XCPU.as_raw())
+}
+
 const EXIT_INVALID: i32 = 3;
 const EXIT_WRITE: i32 = 4;
 
 /// The compiler child: reads Wasm from standard input and writes native code to a file.
 ///
-/// `arguments` are `PROFILE OUTPUT MEMORY_BYTES`, as [`Compiler::in_child`] gives them.
+/// `arguments` are `PROFILE OUTPUT MEMORY_BYTES CPU_SECONDS`, as [`Compiler::in_child`] gives them.
 pub fn compile_child_main(arguments: &[String]) -> ExitCode {
-    let [profile, output, memory] = arguments else {
+    let [profile, output, memory, cpu] = arguments else {
         eprintln!("this command is internal to wharf");
         return ExitCode::from(2);
     };
-    let (Some(profile), Ok(memory)) = (Profile::from_name(profile), memory.parse::<u64>()) else {
+    let (Some(profile), Ok(memory), Ok(cpu)) = (
+        Profile::from_name(profile),
+        memory.parse::<u64>(),
+        cpu.parse::<u64>(),
+    ) else {
         eprintln!("this command is internal to wharf");
         return ExitCode::from(2);
     };
-    confine(memory);
+    confine(memory, cpu);
     let mut wasm = Vec::new();
     if let Err(error) = io::stdin().lock().read_to_end(&mut wasm) {
         eprintln!("cannot read the module: {error}");
@@ -229,15 +247,20 @@ pub fn compile_child_main(arguments: &[String]) -> ExitCode {
     }
 }
 
-/// Ceilings on this process: address space, no core file, and an end when the parent ends.
+/// Ceilings on this process: address space, CPU time, no core file, and an end when the parent ends.
 /// What the kernel refuses leaves the inherited limit in place.
-fn confine(memory_bytes: u64) {
+fn confine(memory_bytes: u64, cpu_seconds: u64) {
     use rustix::process::{Resource, Rlimit, Signal, set_parent_process_death_signal, setrlimit};
     let ceiling = |bytes| Rlimit {
         current: Some(bytes),
         maximum: Some(bytes),
     };
     let _ = setrlimit(Resource::As, ceiling(memory_bytes));
+    let cpu = Rlimit {
+        current: Some(cpu_seconds),
+        maximum: Some(cpu_seconds.saturating_add(5)),
+    };
+    let _ = setrlimit(Resource::Cpu, cpu);
     let _ = setrlimit(Resource::Core, ceiling(0));
     let _ = set_parent_process_death_signal(Some(Signal::KILL));
 }
@@ -262,7 +285,7 @@ fn compile_here(engine: &Engine, wasm: &[u8], output: &Path) -> Result<(), Compi
 }
 
 fn invalid(message: String) -> CompileError {
-    let hint = if message.contains("threads") || message.contains("shared memor") {
+    let hint = if message.contains("shared memor") {
         Some("WebAssembly threads are not supported; build without shared memory and atomics")
     } else if message.contains("unexpected end") || message.contains("unexpected eof") {
         Some("the file seems cut off; build or fetch it again")

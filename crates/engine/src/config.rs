@@ -187,7 +187,11 @@ fn configure(options: EngineOptions) -> wasmtime::Result<Config> {
         .wasm_memory64(true)
         .wasm_multi_memory(true)
         .wasm_exceptions(true)
-        .wasm_gc(true);
+        .wasm_gc(true)
+        // Atomic instructions on a memory that nobody shares do no harm, and compilers emit them.
+        // Memory that threads share is another matter.
+        .wasm_threads(true)
+        .shared_memory(false);
     match options.profile {
         Profile::Serve => {
             config.epoch_interruption(true);

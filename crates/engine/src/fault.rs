@@ -112,7 +112,7 @@ impl Fault {
                 ..Fault::new(kind, message)
             };
         }
-        let message = format!("{error:#}");
+        let message = error.root_cause().to_string();
         let kind = if backtrace.is_some() {
             FaultKind::Guest
         } else {

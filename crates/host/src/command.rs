@@ -1,14 +1,19 @@
 //! Running one program to its end, as `wharf run` does.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use tokio::runtime::{Builder, Runtime};
 use wasmtime::{Caller, Linker, Module, Store};
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{I32Exit, WasiCtxBuilder};
-use wharf_engine::{Engine, Fault, FaultKind, StoreLimits, StoreState};
+use wharf_engine::{Engine, Fault, FaultKind, LimitHit, StoreLimits, StoreState};
 
 use crate::authority::Authority;
 use crate::denial::Denial;
 use crate::invoke::{InvokeError, invoke_component, invoke_module};
+use crate::native_output::NativeOutput;
+use crate::output::OutputStream;
 use crate::program::{Program, ProgramKind};
 use crate::state::InstanceState;
 
@@ -28,15 +33,10 @@ pub struct CommandOutcome {
     pub code: i32,
     /// What an invoked function returned, in WAVE.
     pub returned: Option<String>,
-}
-
-impl CommandOutcome {
-    fn exit(code: i32) -> CommandOutcome {
-        CommandOutcome {
-            code,
-            returned: None,
-        }
-    }
+    /// Whether it printed anything on standard error.
+    pub complained: bool,
+    /// A limit that it met and lived with.
+    pub hit: Option<LimitHit>,
 }
 
 /// What can be run.
@@ -83,10 +83,22 @@ fn runtime() -> Result<Runtime, Fault> {
         })
 }
 
-fn context(io: &CommandIo) -> WasiCtxBuilder {
+/// Its own streams and arguments. `complained` is set when it prints on standard error.
+fn context(
+    io: &CommandIo,
+    complained: &Arc<AtomicBool>,
+    tells_broken_pipe: bool,
+) -> WasiCtxBuilder {
+    let output = |stream, written| NativeOutput {
+        stream,
+        written,
+        tells_broken_pipe,
+    };
     let mut builder = WasiCtxBuilder::new();
     builder
-        .inherit_stdio()
+        .inherit_stdin()
+        .stdout(output(OutputStream::Stdout, Arc::default()))
+        .stderr(output(OutputStream::Stderr, Arc::clone(complained)))
         .args(&io.args)
         // One program owns the process: a file call may block it.
         .allow_blocking_current_thread(true);
@@ -104,17 +116,16 @@ async fn run_component(
     limits: StoreLimits,
     io: CommandIo,
 ) -> Result<CommandOutcome, Fault> {
-    let state = InstanceState::from_builder(authority, limits, context(&io)).map_err(denied)?;
+    let complained = Arc::default();
+    let context = context(&io, &complained, false);
+    let state = InstanceState::from_builder(authority, limits, context).map_err(denied)?;
     let mut store = engine.new_store(state);
     if let Some(call) = &io.invoke {
         let instance = program.pre().instantiate_async(&mut store).await;
         let instance = instance.map_err(|error| fault_of(&error, &store))?;
         return match invoke_component(&mut store, program, &instance, call).await {
-            Ok(returned) => Ok(CommandOutcome {
-                code: 0,
-                returned: Some(returned),
-            }),
-            Err(InvokeError::Failed(error)) => exit_or_fault(&error, &store),
+            Ok(returned) => Ok(ended(0, Some(returned), &store, &complained)),
+            Err(InvokeError::Failed(error)) => exit_or_fault(&error, &store, &complained),
             Err(error) => Err(error.into_fault()),
         };
     }
@@ -124,9 +135,9 @@ async fn run_component(
         kind => return Err(not_runnable(kind)),
     };
     match result {
-        Ok(Ok(())) => Ok(CommandOutcome::exit(0)),
-        Ok(Err(())) => Ok(CommandOutcome::exit(1)),
-        Err(error) => exit_or_fault(&error, &store),
+        Ok(Ok(())) => Ok(ended(0, None, &store, &complained)),
+        Ok(Err(())) => Ok(ended(1, None, &store, &complained)),
+        Err(error) => exit_or_fault(&error, &store, &complained),
     }
 }
 
@@ -181,7 +192,8 @@ fn run_module(
     limits: StoreLimits,
     io: CommandIo,
 ) -> Result<CommandOutcome, Fault> {
-    let mut builder = context(&io);
+    let complained = Arc::default();
+    let mut builder = context(&io, &complained, true);
     authority.apply(&mut builder).map_err(denied)?;
     let mut store = engine.new_store(ModuleState {
         limits,
@@ -208,20 +220,17 @@ fn run_module(
     let instance = linker.instantiate(&mut store, module);
     let instance = match instance {
         Ok(instance) => instance,
-        Err(error) => return exit_or_fault(&error, &store),
+        Err(error) => return exit_or_fault(&error, &store, &complained),
     };
     if let Some(call) = &io.invoke {
         if let Some(start) = instance.get_func(&mut store, "_initialize") {
             if let Err(error) = start.call(&mut store, &[], &mut []) {
-                return exit_or_fault(&error, &store);
+                return exit_or_fault(&error, &store, &complained);
             }
         }
         return match invoke_module(&mut store, &instance, call) {
-            Ok(returned) => Ok(CommandOutcome {
-                code: 0,
-                returned: Some(returned),
-            }),
-            Err(InvokeError::Failed(error)) => exit_or_fault(&error, &store),
+            Ok(returned) => Ok(ended(0, Some(returned), &store, &complained)),
+            Err(InvokeError::Failed(error)) => exit_or_fault(&error, &store, &complained),
             Err(error) => Err(error.into_fault()),
         };
     }
@@ -235,8 +244,8 @@ fn run_module(
         ));
     };
     match start.call(&mut store, ()) {
-        Ok(()) => Ok(CommandOutcome::exit(0)),
-        Err(error) => exit_or_fault(&error, &store),
+        Ok(()) => Ok(ended(0, None, &store, &complained)),
+        Err(error) => exit_or_fault(&error, &store, &complained),
     }
 }
 
@@ -254,10 +263,16 @@ fn missing_import_hint(module: &str) -> &'static str {
 fn link_wasi_p1(linker: &mut Linker<ModuleState>, no_files: bool) -> wasmtime::Result<()> {
     wasmtime_wasi::p1::add_to_linker_sync(linker, |state: &mut ModuleState| &mut state.wasi)?;
     wasmtime_wasi::p0::add_to_linker_sync(linker, |state: &mut ModuleState| &mut state.wasi)?;
+    linker.allow_shadowing(true);
+    for module in ["wasi_snapshot_preview1", "wasi_unstable"] {
+        // The engine's own refuses codes above 125; a native program may end with any.
+        linker.func_wrap(module, "proc_exit", |code: i32| -> wasmtime::Result<()> {
+            Err(I32Exit(code).into())
+        })?;
+    }
     if no_files {
         // No folder is open, so the answer is always the same: `badf`. It tells us that the
         // program looked for files.
-        linker.allow_shadowing(true);
         linker.func_wrap(
             "wasi_snapshot_preview1",
             "fd_prestat_get",
@@ -266,15 +281,15 @@ fn link_wasi_p1(linker: &mut Linker<ModuleState>, no_files: bool) -> wasmtime::R
                 ERRNO_BADF
             },
         )?;
-        linker.allow_shadowing(false);
     }
+    linker.allow_shadowing(false);
     Ok(())
 }
 
 /// `errno.badf` of WASI 0.1.
 const ERRNO_BADF: i32 = 8;
 
-fn fault_of<S: StoreState>(error: &wasmtime::Error, store: &Store<S>) -> Fault
+fn fault_of<S>(error: &wasmtime::Error, store: &Store<S>) -> Fault
 where
     Store<S>: HitLimit,
 {
@@ -282,17 +297,17 @@ where
 }
 
 trait HitLimit {
-    fn hit_limit(&self) -> Option<wharf_engine::LimitHit>;
+    fn hit_limit(&self) -> Option<LimitHit>;
 }
 
 impl HitLimit for Store<InstanceState> {
-    fn hit_limit(&self) -> Option<wharf_engine::LimitHit> {
+    fn hit_limit(&self) -> Option<LimitHit> {
         self.data().store_limits().hit().cloned()
     }
 }
 
 impl HitLimit for Store<ModuleState> {
-    fn hit_limit(&self) -> Option<wharf_engine::LimitHit> {
+    fn hit_limit(&self) -> Option<LimitHit> {
         self.data().limits.hit().cloned()
     }
 }
@@ -302,15 +317,33 @@ pub fn exit_code(error: &wasmtime::Error) -> Option<i32> {
     error.downcast_ref::<I32Exit>().map(|exit| exit.0)
 }
 
-fn exit_or_fault<S: StoreState>(
+fn exit_or_fault<S>(
     error: &wasmtime::Error,
     store: &Store<S>,
+    complained: &AtomicBool,
 ) -> Result<CommandOutcome, Fault>
 where
     Store<S>: HitLimit,
 {
     match exit_code(error) {
-        Some(code) => Ok(CommandOutcome::exit(code)),
+        Some(code) => Ok(ended(code, None, store, complained)),
         None => Err(fault_of(error, store)),
+    }
+}
+
+fn ended<S>(
+    code: i32,
+    returned: Option<String>,
+    store: &Store<S>,
+    complained: &AtomicBool,
+) -> CommandOutcome
+where
+    Store<S>: HitLimit,
+{
+    CommandOutcome {
+        code,
+        returned,
+        complained: complained.load(Ordering::Relaxed),
+        hit: store.hit_limit(),
     }
 }

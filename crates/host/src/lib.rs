@@ -24,6 +24,7 @@ mod command;
 mod denial;
 mod invoke;
 mod linker;
+mod native_output;
 mod output;
 mod program;
 mod state;

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body;
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Incoming;
 use wasmtime_wasi_http::WasiBody;
 use wharf_engine::Fault;
@@ -193,7 +193,12 @@ impl Node {
         };
         let idle = component.limits().body_idle;
         let request = request.map(|body| incoming(body, idle));
+        // HTTP/1 leaves out the body of an answer to HEAD by itself.
+        let head_only = request.method() == Method::HEAD && request.version() == Version::HTTP_2;
         match component.answer(request, origin.id).await {
+            Ok(response) if head_only => {
+                (response.map(|_| AnswerBody::Text(Full::default())), None)
+            }
             Ok(response) => (
                 response.map(|body| AnswerBody::Guest(Box::new(body))),
                 Some(place),

@@ -1,7 +1,8 @@
 //! `wharf run`: one program, as if it were native.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,21 +18,23 @@ use crate::args::Run;
 use crate::error::{self, CliError};
 use crate::{Outcome, commands, paths};
 
+/// How long compiling may take before it is worth a word.
+const SLOW: Duration = Duration::from_secs(1);
+/// Set when the program's code is there.
+static COMPILED: AtomicBool = AtomicBool::new(false);
 /// Outgoing requests at once of one program.
 const OUTGOING_MAX: u32 = 64;
 /// Resource handles of one program.
 const HANDLES_MAX: usize = 1_000_000;
 
 pub(crate) fn main(args: Run) -> Outcome {
-    if let Some(limit) = args.time {
-        watch_time(limit)?;
-    }
-    let program = find(&args.what)?;
-    let mut grants = program.grants;
+    let Program {
+        name,
+        wasm,
+        mut grants,
+        base,
+    } = find(&args.what)?;
     args.grants.add_to(&mut grants)?;
-    let engine =
-        Engine::new(EngineOptions::command()).map_err(|error| CliError::new(error.to_string()))?;
-    let runnable = load(&engine, &program.wasm, &args.what)?;
     let denied = Arc::new(Mutex::new(Vec::<Denial>::new()));
     let denials = Denials::new({
         let denied = Arc::clone(&denied);
@@ -42,48 +45,63 @@ pub(crate) fn main(args: Run) -> Outcome {
                 .push(denial.clone());
         }
     });
-    let authority = Authority::new(
-        &grants,
-        &program.base,
-        OUTGOING_MAX,
-        HttpClient::new(),
-        denials,
-    )
-    .map_err(|error| CliError::from_parts(&error, Some(error.hint())))?;
+    let authority = Authority::new(&grants, &base, OUTGOING_MAX, HttpClient::new(), denials)
+        .map_err(|error| CliError::from_parts(&error, Some(error.hint())))?;
+    let engine =
+        Engine::new(EngineOptions::command()).map_err(|error| CliError::new(error.to_string()))?;
+    let runnable = load(&engine, &wasm, &args.what)?;
+    COMPILED.store(true, Ordering::Relaxed);
+    // A large program's bytes are not needed beside its native code.
+    drop(wasm);
+    // The program's time, not the compiler's, which has limits of its own.
+    if let Some(limit) = args.time {
+        watch_time(limit)?;
+    }
     let memory = args.memory.unwrap_or(ByteSize(u64::MAX));
     let meter = CpuMeter::new(Duration::MAX, SlowLane::for_this_machine());
     let limits = StoreLimits::new(memory, HANDLES_MAX, meter, Vec::new());
     let io = CommandIo {
-        args: std::iter::once(program.name).chain(args.args).collect(),
+        args: std::iter::once(name).chain(args.args).collect(),
         invoke: args.invoke,
     };
     let outcome = run_command(&engine, &runnable, &authority, limits, io);
-    let failed = !matches!(outcome, Ok(CommandOutcome { code: 0, .. }));
-    tell_denials(
-        &denied.lock().unwrap_or_else(PoisonError::into_inner),
-        failed,
-    );
+    let denied = std::mem::take(&mut *denied.lock().unwrap_or_else(PoisonError::into_inner));
     match outcome {
-        Ok(CommandOutcome { code, returned }) => {
-            if let Some(value) = returned {
+        Ok(outcome) => {
+            explain(&outcome, &denied);
+            if let Some(value) = outcome.returned {
                 let mut stdout = std::io::stdout().lock();
                 let _ = writeln!(stdout, "{value}");
             }
             // Threads that wait for standard input need not be asked.
-            std::process::exit(code)
+            std::process::exit(outcome.code)
         }
-        Err(fault) => Err(CliError::fault(fault)),
+        Err(fault) => {
+            tell(denied.iter().filter(|denial| !denial.asked_only));
+            Err(CliError::fault(fault))
+        }
     }
 }
 
-/// What was refused, when the program has ended. What it only asked for counts if it failed and
-/// nothing else can be why.
-fn tell_denials(denials: &[Denial], failed: bool) {
-    let refused = denials.iter().any(|denial| !denial.asked_only);
+/// Says what may be why a program failed: a limit that it met, or what it was refused. What it
+/// only asked for, as many programs do at start, counts if it complained of something and nothing
+/// else explains it.
+fn explain(outcome: &CommandOutcome, denied: &[Denial]) {
+    let refused = denied.iter().any(|denial| !denial.asked_only);
+    tell(denied.iter().filter(|denial| !denial.asked_only));
+    if outcome.code == 0 || refused {
+        return;
+    }
+    if let Some(hit) = &outcome.hit {
+        error::print_warning(&hit.to_string());
+        error::print_hint(&hit.hint());
+    } else if outcome.complained {
+        tell(denied.iter());
+    }
+}
+
+fn tell<'a>(denials: impl Iterator<Item = &'a Denial>) {
     for denial in denials {
-        if denial.asked_only && (refused || !failed) {
-            continue;
-        }
         error::print_warning(&denial.to_string());
         error::print_hint(&format!("grant it with `{}`", denial.flag));
     }
@@ -183,6 +201,10 @@ fn load(engine: &Engine, wasm: &[u8], path: &Path) -> Result<Runnable, CliError>
     let cache = paths::code_cache()?;
     let compiler = paths::compiler();
     let key = Digest::of(wasm);
+    let bytes = || {
+        say_if_slow(path);
+        Ok(wasm.to_vec())
+    };
     let failed = |error: CacheError| {
         let message = format!("{}: {error}", path.display());
         CliError::from_parts(&message, error.hint())
@@ -190,7 +212,7 @@ fn load(engine: &Engine, wasm: &[u8], path: &Path) -> Result<Runnable, CliError>
     // Byte 4 to 7 of a binary: version and layer; a component's layer is 1.
     if wasm.get(6) == Some(&1) {
         let component = cache
-            .component(engine, &compiler, &key, || Ok(wasm.to_vec()))
+            .component(engine, &compiler, &key, bytes)
             .map_err(failed)?;
         let host = Host::new(engine.clone())
             .map_err(|error| CliError::fault(Fault::new(FaultKind::Host, format!("{error:#}"))))?;
@@ -200,7 +222,23 @@ fn load(engine: &Engine, wasm: &[u8], path: &Path) -> Result<Runnable, CliError>
         return Ok(Runnable::Component(program));
     }
     let module = cache
-        .module(engine, &compiler, &key, || Ok(wasm.to_vec()))
+        .module(engine, &compiler, &key, bytes)
         .map_err(failed)?;
     Ok(Runnable::Module(module))
+}
+
+/// Compiling a large program takes a while, once: say so where somebody waits.
+fn say_if_slow(path: &Path) {
+    if !std::io::stderr().is_terminal() {
+        return;
+    }
+    let name = path.file_name().unwrap_or(path.as_os_str());
+    let name = name.to_string_lossy().into_owned();
+    // It ends with the process; there is nobody to wait for it.
+    let _ = std::thread::Builder::new().spawn(move || {
+        std::thread::sleep(SLOW);
+        if !COMPILED.load(Ordering::Relaxed) {
+            anstream::eprintln!("compiling {name} to native code, this once");
+        }
+    });
 }

@@ -40,7 +40,8 @@ impl NetPolicy {
         // What the system itself chooses for a socket that only connects.
         let wildcard = address.ip().is_unspecified() && address.port() == 0;
         let (protocol, verb) = match purpose {
-            SocketAddrUse::TcpBind if wildcard && !self.grants.is_empty() => return true,
+            // Listening and connecting, which follow, are looked at by themselves.
+            SocketAddrUse::TcpBind if wildcard => return true,
             SocketAddrUse::UdpBind if wildcard && !self.grants.is_empty() => return true,
             SocketAddrUse::TcpBind | SocketAddrUse::TcpListen => (NetProtocol::Tcp, "listening on"),
             // Whoever may listen may hear.

@@ -164,7 +164,7 @@ impl GuestOutput for InstanceOutput {
 
     fn of_tasks(&self, tasks: &[GuestTaskId]) -> Option<Arc<dyn GuestOutput>> {
         let requests = self.0.lock();
-        let known = requests.at_work.iter().chain(&requests.remembered);
+        let known = requests.remembered.iter().chain(&requests.at_work);
         let is_its =
             |request: &&Arc<RequestOutput>| request.task.is_some_and(|task| tasks.contains(&task));
         // The latest: task ids may be used again.

@@ -8,6 +8,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -119,12 +120,11 @@ impl Workers {
         let timed_out = || Fault::limit(LimitHit::Time { limit: limits.time });
         match answer {
             Err(_) => Err(timed_out()),
-            Ok(Ok(response)) => Ok(GuestBody::wrap(
-                response,
-                None,
-                limits,
-                self.blueprint.after(id),
-            )),
+            Ok(Ok(response)) => {
+                ticket.answered.store(true, Ordering::Relaxed);
+                let after = self.blueprint.after(id);
+                Ok(GuestBody::wrap(response, None, limits, after))
+            }
             Ok(Err(error)) if error.is::<ExpirationError>() => Err(timed_out()),
             Ok(Err(error)) => Err(ticket.explain(&error).await),
         }
@@ -163,6 +163,8 @@ struct Pool {
 struct Ticket {
     id: RequestId,
     died_of: watch::Sender<Option<Fault>>,
+    /// The response head is out: the request learns of nothing that happens later.
+    answered: Arc<AtomicBool>,
 }
 
 impl Ticket {
@@ -170,6 +172,7 @@ impl Ticket {
         Ticket {
             id,
             died_of: watch::Sender::new(None),
+            answered: Arc::default(),
         }
     }
 
@@ -317,6 +320,21 @@ impl WorkerState for Worker {
         let tickets = self.tickets.lock().unwrap_or_else(PoisonError::into_inner);
         for ticket in tickets.iter() {
             ticket.died_of.send_replace(Some(fault.clone()));
+        }
+        // Whoever waits for an answer reports the fault; here speaks the instance that had
+        // answered them all.
+        if tickets
+            .iter()
+            .all(|ticket| ticket.answered.load(Ordering::Relaxed))
+        {
+            let mut message = Message::new(Level::Error, fault.message)
+                .with("kind", fault.kind.as_str())
+                .with("component", &*self.blueprint.name)
+                .with("when", "after its responses");
+            if let Some(backtrace) = &fault.backtrace {
+                message = message.with("backtrace", backtrace.trim_end());
+            }
+            self.blueprint.log.message(message);
         }
     }
 }
