@@ -39,15 +39,30 @@ function query() {
   return values;
 }
 
-function take(file) {
-  if (!file) return;
+/** What a file is by its first bytes: its type comes from its name, which may be wrong or absent. */
+async function kind(file) {
+  const start = new Uint8Array(await file.slice(0, 4).arrayBuffer().catch(() => new ArrayBuffer(0)));
+  const begins = (...bytes) => bytes.every((byte, i) => byte === start[i]);
+  if (begins(0x89, 0x50, 0x4e, 0x47)) return "image/png";
+  return begins(0xff, 0xd8, 0xff) ? "image/jpeg" : file.type;
+}
+
+let taken = 0;
+
+async function take(given) {
+  if (!given) return;
+  const mine = ++taken;
+  const type = await kind(given);
+  if (mine !== taken) return; // another one was dropped meanwhile
+  const file = type === given.type ? given : new File([given], given.name, { type });
+  const focus = document.activeElement === $("choose");
   state.abort?.abort();
   release(state.before);
   release(state.result);
-  Object.assign(state, { file, before: null, result: null, error: null, progress: null });
-  if (file.type !== "image/png" && file.type !== "image/jpeg") {
+  Object.assign(state, { file, abort: null, before: null, result: null, error: null, progress: null });
+  if (type !== "image/png" && type !== "image/jpeg") {
     state.file = null;
-    state.error = new Failure("This is not a PNG or JPEG", `“${file.name}” is ${file.type || "of an unknown kind"}.`, "Choose another picture, or convert this one first.");
+    state.error = new Failure("This is not a PNG or JPEG", `“${file.name}” is ${type || "of an unknown kind"}.`, "Choose another picture, or convert this one first.");
     render();
     return;
   }
@@ -61,6 +76,7 @@ function take(file) {
   };
   $("before").src = before.url;
   run();
+  if (focus) $("go").focus(); // the button that had it is gone
 }
 
 function release(picture) {
@@ -115,20 +131,25 @@ function render() {
   for (const fields of form.querySelectorAll("[data-for]")) fields.hidden = fields.dataset.for !== op;
   $("sigma-value").textContent = `${sigma()} px`;
   form.sigma.setAttribute("aria-valuetext", `${sigma()} pixels`);
-  // One side bounds the box; the browser says so if both are empty.
-  form.width.required = op === "resize" && !form.height.value;
+  const unbounded = op === "resize" && !form.width.value && !form.height.value;
+  form.width.setCustomValidity(unbounded ? "Give a width, a height or both." : "");
 
-  $("go").disabled = !file || working;
+  // Not disabled while it works, as that would take the keyboard's focus away.
+  $("go").disabled = !file;
+  $("go").setAttribute("aria-disabled", working);
   $("go").textContent = working ? "Working…" : "Develop";
+  if (!working && document.activeElement === $("cancel")) $("go").focus();
   $("cancel").hidden = !working;
   $("download").hidden = !result;
 
+  const failed = error && $("error").hidden;
   $("error").hidden = !error;
   if (error) {
     $("error-title").textContent = error.title;
     $("error-detail").textContent = error.message;
     $("error-hint").textContent = error.hint ?? "";
   }
+  if (failed) $("error").scrollIntoView({ block: "nearest" });
 
   $("result").hidden = !result;
   if (result) renderResult();
@@ -204,7 +225,7 @@ const pixels = ({ width, height }) => `${width} × ${height}`;
 const format = (type) => (type === "image/png" ? "PNG" : "JPEG");
 const milliseconds = (time) => (time < 999.5 ? `${time < 10 ? time.toFixed(1) : time.toFixed(0)} ms` : `${(time / 1000).toFixed(2)} s`);
 
-form.addEventListener("submit", (event) => { event.preventDefault(); run(); });
+form.addEventListener("submit", (event) => { event.preventDefault(); if (!state.progress) run(); });
 form.addEventListener("input", render);
 $("choose").addEventListener("click", () => $("file").click());
 $("another").addEventListener("click", () => $("file").click());
@@ -214,7 +235,6 @@ $("cancel").addEventListener("click", () => {
   state.abort?.abort();
   Object.assign(state, { abort: null, progress: null });
   render();
-  $("go").focus();
 });
 
 let depth = 0; // dragenter and dragleave fire for every element on the way
