@@ -303,7 +303,7 @@ impl Raw {
     }
 
     /// All to the connection's end.
-    pub(crate) async fn to_end(&mut self) -> String {
+    pub(crate) async fn read_to_end(&mut self) -> String {
         while self.fill().await {}
         self.rest()
     }
@@ -388,6 +388,6 @@ impl Asked {
 
     /// Waits until the guest or its host closes the connection.
     pub(crate) async fn closed(mut self) {
-        self.raw.to_end().await;
+        self.raw.read_to_end().await;
     }
 }

@@ -387,7 +387,7 @@ async fn an_upload_that_stalls_is_ended() {
         let up = kitchen.up_with("limits = { time = \"1s\", body_idle = \"1s\", concurrency = 1 }");
         let upload = "POST /sink HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n123";
         let mut raw = Raw::send(up.addr, upload).await;
-        let answer = raw.to_end().await;
+        let answer = raw.read_to_end().await;
         assert!(!answer.starts_with("HTTP/1.1 200"), "{kitchen}: {answer}");
         let request = Request::put("/sink").body(full("1234567890")).unwrap();
         let whole: Answer = send(up.addr, request).await;

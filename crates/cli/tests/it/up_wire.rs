@@ -59,7 +59,7 @@ async fn a_body_is_asked_for_when_the_guest_reads_it() {
         assert_eq!(raw.head().await, "HTTP/1.1 100 Continue", "{kitchen}");
         raw.write("12345").await;
         assert_eq!(status_of(&raw.head().await), 200, "{kitchen}");
-        assert!(raw.to_end().await.contains('5'), "{kitchen}");
+        assert!(raw.read_to_end().await.contains('5'), "{kitchen}");
         // Nobody reads this one's body, so nobody asks for it.
         let mut raw = Raw::send(up.addr, format!("POST /refuse HTTP/1.1\r\n{head}")).await;
         assert_eq!(status_of(&raw.head().await), 418, "{kitchen}");
@@ -73,11 +73,11 @@ async fn http_1_0_gets_a_body_that_ends_with_the_connection() {
         let mut raw = Raw::send(up.addr, "GET /hello HTTP/1.0\r\n\r\n").await;
         let head = raw.head().await;
         assert!(head.starts_with("HTTP/1.0 200"), "{kitchen}: {head}");
-        assert_eq!(raw.to_end().await, "hello\n", "{kitchen}");
+        assert_eq!(raw.read_to_end().await, "hello\n", "{kitchen}");
         let mut raw = Raw::send(up.addr, "GET /stream?n=2 HTTP/1.0\r\n\r\n").await;
         let head = raw.head().await;
         assert_eq!(header_of(&head, "transfer-encoding"), None, "{kitchen}");
-        assert_eq!(raw.to_end().await, "chunk 0\nchunk 1\n", "{kitchen}");
+        assert_eq!(raw.read_to_end().await, "chunk 0\nchunk 1\n", "{kitchen}");
     }
 }
 
@@ -227,7 +227,7 @@ async fn a_malformed_body_ends_its_request() {
             "POST /sink HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\nzz\r\n",
         )
         .await;
-        let answer = raw.to_end().await;
+        let answer = raw.read_to_end().await;
         assert!(!answer.starts_with("HTTP/1.1 200"), "{kitchen}: {answer}");
         up.logged_request(mark, "/sink");
         assert_eq!(get(up.addr, "/hello").await.status, 200, "{kitchen}");
