@@ -154,38 +154,38 @@ fn help_of_run() {
     check(
         &["run", "--help"],
         &expect![[r#"
-        Run a command: a component, a WASI 0.1 module, or a function of either
+            Run a command: a component, a WASI 0.1 module, or a function of either
 
-        Usage: wharf run [OPTIONS] <FILE|DIR> [ARGS]...
+            Usage: wharf run [OPTIONS] <FILE|DIR> [ARGS]...
 
-        Arguments:
-          <FILE|DIR>  A .wasm or .wat file, or the folder of an app with a command
-          [ARGS]...   The program's arguments
+            Arguments:
+              <FILE|DIR>  A .wasm or .wat file, or the folder of an app with a command
+              [ARGS]...   The program's arguments
 
-        Options:
-              --invoke <CALL>  Call a function, in WAVE: 'add(1, 2)', 'greet({name: "Ada"})'
-              --time <TIME>    End it after this time, such as 30s or 500ms (code 124)
-              --memory <SIZE>  Memory that it may use in all, such as 256MiB (code 137)
-          -h, --help           Print help
+            Options:
+                  --invoke <CALL>  Call a function, in WAVE: 'add(1, 2)', 'greet({name: "Ada"})'
+                  --time <TIME>    End it after this time, such as 30s or 500ms (code 124)
+                  --memory <SIZE>  Memory that it may use in all, such as 256MiB (code 137)
+              -h, --help           Print help
 
-        Grants:
-              --dir <HOST[::GUEST][:ro]>  A folder, read and write unless :ro
-          -e, --env <NAME[=VALUE]>        An environment variable; without a value, the one of this shell
-              --net <HOST:PORT>           Sockets to an address, such as tcp://db.local:5432; * for all
-              --http <ORIGIN>             Outgoing HTTP to an origin, such as https://api.example.com; * for
-                                          all
+            Grants:
+                  --dir <HOST[::GUEST][:ro]>  A folder, read and write unless :ro
+              -e, --env <NAME[=VALUE]>        An environment variable; without a value, the one of this shell
+                  --net <HOST:PORT>           Sockets to an address, such as tcp://db.local:5432; * for all
+                  --http <ORIGIN>             Outgoing HTTP to an origin, such as https://api.example.com; * for
+                                              all
 
-        Nothing is granted by default: no files, no network, no environment.
+            Nothing is granted by default: no files, no network, no environment.
 
-        Exit codes: the program's own; 124 time limit, 125 wharf could not run it, 126 denied,
-        134 trap, 137 memory limit.
+            Exit codes: the program's own; 124 time limit, 125 wharf could not run it, 134 trap,
+            137 memory limit.
 
-        Examples:
-          wharf run hello.wasm
-          wharf run rg.wasm --dir . -- unsafe src
-          wharf run python.wasm --dir lib::/lib:ro --env PYTHONHOME=/ -- -c 'print(1)'
-          wharf run math.wasm --invoke 'add(1, 2)'
-    "#]],
+            Examples:
+              wharf run hello.wasm
+              wharf run rg.wasm --dir . -- unsafe src
+              wharf run python.wasm --dir lib::/lib:ro --env PYTHONHOME=/ -- -c 'print(1)'
+              wharf run math.wasm --invoke 'add(1, 2)'
+        "#]],
     );
 }
 
