@@ -242,19 +242,33 @@ impl CodeCache {
         if locked.is_ok() && sealed(path) {
             return Ok(path.to_owned());
         }
+        let made = self.make(engine, compiler, wasm, path);
+        // Whoever waits for it finds the code; whoever comes later never looks for it.
+        let _ = fs::remove_file(&lock);
+        made?;
+        self.evict(path);
+        Ok(path.to_owned())
+    }
+
+    fn make(
+        &self,
+        engine: &Engine,
+        compiler: &Compiler,
+        wasm: &[u8],
+        path: &Path,
+    ) -> Result<(), CacheError> {
+        let directory = path.parent().unwrap_or(&self.directory);
+        let failed = |source| CacheError::Directory {
+            path: directory.to_owned(),
+            source,
+        };
         let temporary = tempfile::Builder::new()
             .prefix(".making-")
             .tempfile_in(directory)
             .map_err(failed)?
             .into_temp_path();
         compiler.compile(engine, wasm, &temporary)?;
-        temporary
-            .persist(path)
-            .map_err(|error| failed(error.error))?;
-        // Whoever waits for it finds the code; whoever comes later never looks for it.
-        let _ = fs::remove_file(&lock);
-        self.evict(path);
-        Ok(path.to_owned())
+        temporary.persist(path).map_err(|error| failed(error.error))
     }
 
     fn path(&self, engine: &Engine, key: &CacheKey) -> PathBuf {

@@ -266,6 +266,11 @@ fn confine(memory_bytes: u64, cpu_seconds: u64) {
 }
 
 fn compile_here(engine: &Engine, wasm: &[u8], output: &Path) -> Result<(), CompileError> {
+    if has_shared_memory(wasm) {
+        return Err(invalid(
+            "it has a shared memory, and threads must be enabled for shared memories".to_owned(),
+        ));
+    }
     let compiled = if wasmparser::Parser::is_component(wasm) {
         engine.wasmtime().precompile_component(wasm)
     } else {
@@ -282,6 +287,26 @@ fn compile_here(engine: &Engine, wasm: &[u8], output: &Path) -> Result<(), Compi
         path: output.to_owned(),
         source,
     })
+}
+
+/// Whether a memory is to be shared by threads. The engine would say so only when it is too late,
+/// at instantiation. What cannot be read is left to the validator.
+fn has_shared_memory(wasm: &[u8]) -> bool {
+    use wasmparser::{Payload, TypeRef};
+    wasmparser::Parser::new(0)
+        .parse_all(wasm)
+        .map_while(Result::ok)
+        .any(|payload| match payload {
+            Payload::MemorySection(memories) => memories
+                .into_iter()
+                .map_while(Result::ok)
+                .any(|memory| memory.shared),
+            Payload::ImportSection(imports) => imports
+                .into_imports()
+                .map_while(Result::ok)
+                .any(|import| matches!(import.ty, TypeRef::Memory(memory) if memory.shared)),
+            _ => false,
+        })
 }
 
 fn invalid(message: String) -> CompileError {

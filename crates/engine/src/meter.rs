@@ -141,17 +141,22 @@ impl CpuMeter {
 
     pub(crate) fn on_tick(&self) -> Tick {
         let mut inner = self.lock();
-        let elapsed = match inner.running_since {
-            Some(since) => since.elapsed(),
-            // Nobody measures: count every tick in full.
-            None => TICK,
-        };
-        if elapsed < TICK / 2 && inner.ticks_in_a_row == 0 {
+        let Some(since) = inner.running_since else {
+            // Nobody said when the poll began, so it begins now.
+            inner.running_since = Some(Since::now(true));
             return Tick::Continue;
+        };
+        let elapsed = since.elapsed();
+        if elapsed < TICK / 2 && inner.ticks_in_a_row == 0 {
+            // The tick passed while the guest waited; what it used before counts all the same.
+            return match inner.used > inner.budget {
+                true => Tick::Spent,
+                false => Tick::Continue,
+            };
         }
         inner.used += elapsed;
         inner.precise = true;
-        inner.running_since = inner.running_since.map(|_| Since::now(true));
+        inner.running_since = Some(Since::now(true));
         if inner.used > inner.budget {
             return Tick::Spent;
         }
@@ -170,6 +175,8 @@ impl CpuMeter {
             let mut inner = meter.lock();
             inner.place = place;
             inner.stopped_by_tick = false;
+            // Its poll began a moment ago, whether anybody said so or not.
+            inner.running_since.get_or_insert_with(|| Since::now(true));
         }))
     }
 }

@@ -223,10 +223,10 @@ fn run_module(
         Err(error) => return exit_or_fault(&error, &store, &complained),
     };
     if let Some(call) = &io.invoke {
-        if let Some(start) = instance.get_func(&mut store, "_initialize") {
-            if let Err(error) = start.call(&mut store, &[], &mut []) {
-                return exit_or_fault(&error, &store, &complained);
-            }
+        if let Some(start) = instance.get_func(&mut store, "_initialize")
+            && let Err(error) = start.call(&mut store, &[], &mut [])
+        {
+            return exit_or_fault(&error, &store, &complained);
         }
         return match invoke_module(&mut store, &instance, call) {
             Ok(returned) => Ok(ended(0, Some(returned), &store, &complained)),

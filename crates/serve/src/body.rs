@@ -18,13 +18,19 @@ use wasmtime_wasi_http::WasiBody;
 use wharf_engine::{Fault, FaultKind};
 use wharf_manifest::{ByteSize, Limits};
 
-use crate::component::Run;
+use crate::component::{Reading, Run};
 use crate::files::FileBody;
 use crate::log::{Level, Log, Message, RequestEvent, RequestId};
 use crate::watch::DevBody;
 
 /// Why a body broke off.
 pub(crate) type BodyError = Box<dyn StdError + Send + Sync>;
+
+/// The length of a body, by `Content-Length`.
+fn announced<B>(response: &Response<B>) -> Option<u64> {
+    let value = response.headers().get(CONTENT_LENGTH)?;
+    value.to_str().ok()?.parse().ok()
+}
 
 /// The body of any answer.
 pub(crate) enum AnswerBody {
@@ -80,7 +86,7 @@ impl Body for AnswerBody {
 /// at work after its last byte goes on in a task of its own until its time limit.
 pub(crate) struct GuestBody {
     body: WasiBody,
-    run: Option<Run>,
+    guest: Guest,
     idle: Duration,
     deadline: Option<Pin<Box<Sleep>>>,
     /// Bytes still announced by `Content-Length`.
@@ -89,6 +95,16 @@ pub(crate) struct GuestBody {
     bytes_max: Option<ByteSize>,
     ended: bool,
     after: After,
+}
+
+/// Who makes a body.
+pub(crate) enum Guest {
+    /// An instance of its own, run by polling the body.
+    Own(Run),
+    /// An instance that others share.
+    Shared(Reading),
+    /// Nobody any more: the rest of the body is there.
+    Done,
 }
 
 /// What a guest needs to go on after its answer.
@@ -103,17 +119,14 @@ pub(crate) struct After {
 impl GuestBody {
     pub(crate) fn wrap(
         response: Response<WasiBody>,
-        run: Option<Run>,
+        guest: Guest,
         limits: &Limits,
         after: After,
     ) -> Response<GuestBody> {
-        let announced = response
-            .headers()
-            .get(CONTENT_LENGTH)
-            .and_then(|value| value.to_str().ok()?.parse().ok());
+        let announced = announced(&response);
         response.map(|body| GuestBody {
             body,
-            run,
+            guest,
             idle: limits.body_idle,
             deadline: None,
             announced,
@@ -147,6 +160,14 @@ impl GuestBody {
         Ok(())
     }
 
+    /// What the shared instance died of before the body was whole, if it did.
+    fn cut_short(&self) -> Option<Fault> {
+        match &self.guest {
+            Guest::Shared(reading) if self.announced != Some(0) => reading.fate(),
+            _ => None,
+        }
+    }
+
     /// Nothing came: wait up to the idle limit.
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Fault> {
         let idle = self.idle;
@@ -173,24 +194,27 @@ impl Body for GuestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         let this = &mut *self;
         let mut failed = None;
-        if let Some(run) = &mut this.run
+        if let Guest::Own(run) = &mut this.guest
             && let Poll::Ready(result) = Pin::new(run).poll(cx)
         {
-            this.run = None;
+            this.guest = Guest::Done;
             failed = result.err();
         }
         match Pin::new(&mut this.body).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => match this.note(&frame) {
                 Ok(()) => Poll::Ready(Some(Ok(frame))),
                 Err(fault) => {
-                    this.run = None;
+                    this.guest = Guest::Done;
                     Poll::Ready(Some(Err(fault)))
                 }
             },
-            Poll::Ready(None) if failed.is_none() => {
-                this.ended = true;
-                Poll::Ready(None)
-            }
+            Poll::Ready(None) if failed.is_none() => match this.cut_short() {
+                Some(fault) => Poll::Ready(Some(Err(fault))),
+                None => {
+                    this.ended = true;
+                    Poll::Ready(None)
+                }
+            },
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(failed.unwrap_or_else(|| {
                 Fault::new(
                     FaultKind::Guest,
@@ -200,7 +224,7 @@ impl Body for GuestBody {
             Poll::Ready(None) | Poll::Pending if failed.is_some() => Poll::Ready(failed.map(Err)),
             Poll::Ready(None) => Poll::Ready(None),
             Poll::Pending => this.wait(cx).map(|fault| {
-                this.run = None;
+                this.guest = Guest::Done;
                 Some(Err(fault))
             }),
         }
@@ -218,7 +242,8 @@ impl Body for GuestBody {
 impl Drop for GuestBody {
     fn drop(&mut self) {
         let complete = self.ended || self.announced == Some(0) || self.body.is_end_stream();
-        let Some(run) = self.run.take().filter(|_| complete) else {
+        let guest = std::mem::replace(&mut self.guest, Guest::Done);
+        let (Guest::Own(run), true) = (guest, complete) else {
             return;
         };
         let After {
@@ -292,15 +317,19 @@ impl Pending {
     }
 
     /// The answer begins: its body takes the account, and the place if one is held.
-    pub(crate) fn begin<B>(
+    pub(crate) fn begin<B: Body>(
         mut self,
         response: Response<B>,
         place: Option<OwnedSemaphorePermit>,
     ) -> Response<AccountedBody<B>> {
         let account = self.0.take().expect("begins once");
         let status = response.status();
+        let announced = announced(&response);
         response.map(|body| AccountedBody {
             body,
+            // What an answer to HEAD announces is not sent.
+            announced: announced.filter(|_| account.method != Method::HEAD),
+            ended: account.method == Method::HEAD,
             account,
             status,
             bytes_out: 0,
@@ -321,11 +350,13 @@ impl Drop for Pending {
 }
 
 /// A body that logs its request when it is done.
-pub(crate) struct AccountedBody<B> {
+pub(crate) struct AccountedBody<B: Body> {
     body: B,
     account: Account,
     status: StatusCode,
     bytes_out: u64,
+    announced: Option<u64>,
+    ended: bool,
     place: Option<OwnedSemaphorePermit>,
 }
 
@@ -355,7 +386,10 @@ where
                 self.place = None;
                 Poll::Ready(Some(Err(error)))
             }
-            None => Poll::Ready(None),
+            None => {
+                self.ended = true;
+                Poll::Ready(None)
+            }
         }
     }
 
@@ -368,8 +402,16 @@ where
     }
 }
 
-impl<B> Drop for AccountedBody<B> {
+impl<B: Body> Drop for AccountedBody<B> {
     fn drop(&mut self) {
+        let whole = self.ended
+            || self
+                .announced
+                .is_some_and(|length| self.bytes_out >= length)
+            || self.body.is_end_stream();
+        if !whole && self.account.error.is_none() {
+            self.account.error = Some("the client left".to_owned());
+        }
         let (status, bytes_out) = (self.status, self.bytes_out);
         self.account.close(Some(status), bytes_out);
     }

@@ -76,21 +76,37 @@ fn authority<B>(request: &Request<B>) -> Result<Authority, BadRequest> {
     if hosts.next().is_some() {
         return Err(BadRequest::Host);
     }
+    let host = match host {
+        Some(host) => Some(plain(Authority::try_from(host.as_bytes()))?),
+        None => None,
+    };
     if let Some(authority) = request.uri().authority() {
-        return Ok(authority.clone());
+        // The target's authority wins, but HTTP/1.1 asks for the field nevertheless.
+        if host.is_none() && request.version() == Version::HTTP_11 {
+            return Err(BadRequest::Host);
+        }
+        return plain(Ok::<_, ()>(authority.clone()));
     }
     match host {
-        Some(host) => Authority::try_from(host.as_bytes())
-            .ok()
-            .filter(|authority| !authority.as_str().contains('@'))
-            .ok_or(BadRequest::Host),
+        Some(host) => Ok(host),
         None if request.version() == Version::HTTP_10 => Ok(Authority::from_static("localhost")),
         None => Err(BadRequest::Host),
     }
 }
 
+/// A host and perhaps a port, without the user that a URL may have.
+fn plain<E>(authority: Result<Authority, E>) -> Result<Authority, BadRequest> {
+    authority
+        .ok()
+        .filter(|authority| !authority.as_str().contains('@'))
+        .ok_or(BadRequest::Host)
+}
+
 fn forward(headers: &mut HeaderMap, authority: &Authority, origin: Origin) {
-    for name in [&X_FORWARDED_FOR, &X_FORWARDED_HOST, &X_FORWARDED_PROTO] {
+    let theirs = headers
+        .keys()
+        .filter(|name| name.as_str().starts_with("x-forwarded-"));
+    for name in theirs.cloned().collect::<Vec<_>>() {
         headers.remove(name);
     }
     headers.remove(FORWARDED);
@@ -185,7 +201,19 @@ mod tests {
         };
         check(Request::get("/"), Err(BadRequest::Host));
         check(Request::get("/").version(Version::HTTP_10), Ok(()));
-        check(Request::get("http://a.example/x"), Ok(()));
+        check(Request::get("http://a.example/x"), Err(BadRequest::Host));
+        check(
+            Request::get("http://a.example/x").header("host", "b"),
+            Ok(()),
+        );
+        check(
+            Request::get("http://me@a.example/x").header("host", "b"),
+            Err(BadRequest::Host),
+        );
+        check(
+            Request::get("http://a.example/x").version(Version::HTTP_2),
+            Ok(()),
+        );
         check(
             Request::get("/").header("host", "a").header("host", "b"),
             Err(BadRequest::Host),

@@ -2,7 +2,7 @@
 
 use expect_test::expect;
 
-use crate::{check, check_body};
+use crate::check_body;
 
 #[test]
 fn bad_limits() {

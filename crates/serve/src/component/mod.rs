@@ -3,6 +3,7 @@
 mod output;
 mod p2;
 mod p3;
+mod ticket;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use crate::body::{After, GuestBody};
 use crate::log::{Log, RequestId};
 use output::InstanceOutput;
 pub(crate) use p2::Run;
+pub(crate) use ticket::Reading;
 
 /// Requests that one shared instance answers before it is replaced.
 const REQUESTS_PER_INSTANCE: usize = 128;

@@ -23,7 +23,7 @@ use wharf_host::InstanceState;
 
 use super::output::InstanceOutput;
 use super::{Blueprint, INSTANCE_IDLE, REQUESTS_PER_INSTANCE};
-use crate::body::GuestBody;
+use crate::body::{Guest, GuestBody};
 use crate::log::RequestId;
 
 /// The run of a guest to its end.
@@ -103,10 +103,10 @@ impl Driver {
         let (response, ended) = tokio::time::timeout(limits.time, to_head)
             .await
             .map_err(|_| Fault::limit(LimitHit::Time { limit: limits.time }))??;
-        let run = (!ended).then_some(run);
+        let guest = if ended { Guest::Done } else { Guest::Own(run) };
         Ok(GuestBody::wrap(
             response,
-            run,
+            guest,
             limits,
             self.0.blueprint.after(id),
         ))

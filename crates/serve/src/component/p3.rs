@@ -16,7 +16,6 @@ use std::time::{Duration, Instant};
 use http::{Method, Request, Response};
 use http_body::Body as _;
 use http_body_util::{BodyExt, Empty};
-use tokio::sync::watch;
 use tokio::time::Sleep;
 use wasmtime::component::GuestTaskId;
 use wasmtime::{Store, StoreContextMut};
@@ -32,14 +31,15 @@ use wharf_host::InstanceState;
 use wharf_manifest::Isolation;
 
 use super::output::{AtWork, InstanceOutput};
+use super::ticket::Ticket;
 use super::{Blueprint, INSTANCE_IDLE, REQUESTS_PER_INSTANCE};
-use crate::body::GuestBody;
+use crate::body::{Guest, GuestBody};
 use crate::log::{Level, Message, RequestId};
 
 /// Past a deadline that the guest's own loop should have kept.
 const DEADLINE_GRACE: Duration = Duration::from_millis(100);
-/// How long a lost request waits to learn what its instance died of.
-const CAUSE_KNOWN_WITHIN: Duration = Duration::from_millis(500);
+/// How often it is looked whether anybody still reads from an instance.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Answers requests with instances of one 0.3 component.
 pub(super) struct Workers {
@@ -121,12 +121,12 @@ impl Workers {
         match answer {
             Err(_) => Err(timed_out()),
             Ok(Ok(response)) => {
-                ticket.answered.store(true, Ordering::Relaxed);
+                let guest = Guest::Shared(ticket.answered());
                 let after = self.blueprint.after(id);
-                Ok(GuestBody::wrap(response, None, limits, after))
+                Ok(GuestBody::wrap(response, guest, limits, after))
             }
             Ok(Err(error)) if error.is::<ExpirationError>() => Err(timed_out()),
-            Ok(Err(error)) => Err(ticket.explain(&error).await),
+            Ok(Err(error)) => Err(explain(&ticket, &error).await),
         }
     }
 }
@@ -158,49 +158,21 @@ struct Pool {
     requests: usize,
 }
 
-/// A request on its way to an instance, and what the instance died of, should it.
-#[derive(Debug, Clone)]
-struct Ticket {
-    id: RequestId,
-    died_of: watch::Sender<Option<Fault>>,
-    /// The response head is out: the request learns of nothing that happens later.
-    answered: Arc<AtomicBool>,
-}
-
-impl Ticket {
-    fn new(id: RequestId) -> Ticket {
-        Ticket {
-            id,
-            died_of: watch::Sender::new(None),
-            answered: Arc::default(),
-        }
+/// Why a request got no answer.
+async fn explain(ticket: &Ticket, error: &wasmtime::Error) -> Fault {
+    if let Some(failed) = error.downcast_ref::<InstantiationError<Ticket>>() {
+        return Fault::from_wasmtime(&failed.error, None);
     }
-
-    /// Why the request got no answer.
-    async fn explain(&self, error: &wasmtime::Error) -> Fault {
-        if let Some(failed) = error.downcast_ref::<InstantiationError<Ticket>>() {
-            return Fault::from_wasmtime(&failed.error, None);
-        }
-        if error.is::<TrapOrPanicError>() {
-            // The worker learns the cause a moment after the request learns that it is lost.
-            let mut died_of = self.died_of.subscribe();
-            let cause = died_of.wait_for(Option::is_some);
-            let cause = match tokio::time::timeout(CAUSE_KNOWN_WITHIN, cause).await {
-                Ok(Ok(fault)) => fault.clone(),
-                _ => None,
-            };
-            return cause.unwrap_or_else(|| {
-                Fault::new(FaultKind::Guest, "the instance ended under this request")
-            });
-        }
-        if let Some(code) = error.downcast_ref::<ErrorCode>() {
-            return Fault::new(
-                FaultKind::Guest,
-                format!("the guest answered with an error: {code:?}"),
-            );
-        }
-        exit_fault(error).unwrap_or_else(|| Fault::from_wasmtime(error, None))
+    if error.is::<TrapOrPanicError>() {
+        return ticket.cause().await;
     }
+    if let Some(code) = error.downcast_ref::<ErrorCode>() {
+        return Fault::new(
+            FaultKind::Guest,
+            format!("the guest answered with an error: {code:?}"),
+        );
+    }
+    exit_fault(error).unwrap_or_else(|| Fault::from_wasmtime(error, None))
 }
 
 impl HandlerState for Pool {
@@ -221,6 +193,8 @@ impl HandlerState for Pool {
             }
             Err(_) => return Err(Fault::limit(LimitHit::Time { limit: time }).into()),
         };
+        let tickets = Tickets::default();
+        let overdue = Arc::new(AtomicBool::new(false));
         Ok(Instance {
             store,
             proxy: Proxy::P3(service),
@@ -229,6 +203,9 @@ impl HandlerState for Pool {
                 meter: meter.clone(),
                 time,
                 sleep: Box::pin(tokio::time::sleep(INSTANCE_IDLE)),
+                tickets: Arc::clone(&tickets),
+                last_read: Instant::now(),
+                overdue: Arc::clone(&overdue),
             },
             state: Worker {
                 blueprint: Arc::clone(&self.blueprint),
@@ -236,18 +213,27 @@ impl HandlerState for Pool {
                 output,
                 at_once: self.at_once,
                 requests: self.requests,
-                tickets: Mutex::default(),
+                tickets,
+                overdue,
             },
         })
     }
 }
 
-/// Ends an instance: idle too long, or a request past its deadline that the guest's loop did not
-/// notice. It is polled after each poll of the guest, outside the guest's loop.
+/// The requests that an instance has taken.
+type Tickets = Arc<Mutex<Vec<Ticket>>>;
+
+/// Ends an instance: idle too long, or past a deadline that the guest's loop did not notice. It
+/// is polled after each poll of the guest, outside the guest's loop.
 struct Expiration {
     meter: CpuMeter,
     time: Duration,
     sleep: Pin<Box<Sleep>>,
+    tickets: Tickets,
+    /// When somebody was last seen reading a response.
+    last_read: Instant,
+    /// Set when the instance is ended while it is at work.
+    overdue: Arc<AtomicBool>,
 }
 
 impl WorkerExpiration for Expiration {
@@ -258,15 +244,32 @@ impl WorkerExpiration for Expiration {
         start: Instant,
     ) -> Poll<()> {
         self.meter.poll_ends();
-        let patience = match status {
-            WorkerStatus::Idle => INSTANCE_IDLE,
-            WorkerStatus::Requests | WorkerStatus::PostReturn => self.time + DEADLINE_GRACE,
+        let patience = self.time + DEADLINE_GRACE;
+        let deadline = match status {
+            WorkerStatus::Idle => start + INSTANCE_IDLE,
+            WorkerStatus::Requests => start + patience,
+            // A response may take as long as it brings something; the body looks after that.
+            WorkerStatus::PostReturn if self.is_being_read() => {
+                self.last_read = Instant::now();
+                self.last_read + LOOK_EVERY
+            }
+            WorkerStatus::PostReturn => start.max(self.last_read) + patience,
         };
-        let deadline = tokio::time::Instant::from_std(start + patience);
+        let deadline = tokio::time::Instant::from_std(deadline);
         if self.sleep.deadline() != deadline {
             self.sleep.as_mut().reset(deadline);
         }
-        self.sleep.as_mut().poll(cx)
+        std::task::ready!(self.sleep.as_mut().poll(cx));
+        let at_work = status != WorkerStatus::Idle;
+        self.overdue.store(at_work, Ordering::Release);
+        Poll::Ready(())
+    }
+}
+
+impl Expiration {
+    fn is_being_read(&self) -> bool {
+        let tickets = self.tickets.lock().unwrap_or_else(PoisonError::into_inner);
+        tickets.iter().any(Ticket::is_being_read)
     }
 }
 
@@ -277,8 +280,8 @@ struct Worker {
     output: InstanceOutput,
     at_once: usize,
     requests: usize,
-    /// The requests that it has taken.
-    tickets: Mutex<Vec<Ticket>>,
+    tickets: Tickets,
+    overdue: Arc<AtomicBool>,
 }
 
 impl WorkerState for Worker {
@@ -314,19 +317,21 @@ impl WorkerState for Worker {
     }
 
     fn drop(&self, store: Store<InstanceState>, result: Result<(), wasmtime::Error>) {
-        let Err(error) = result else { return };
         let hit = store.data().store_limits().hit();
-        let fault = exit_fault(&error).unwrap_or_else(|| Fault::from_wasmtime(&error, hit));
+        let fault = match result {
+            Err(error) => exit_fault(&error).unwrap_or_else(|| Fault::from_wasmtime(&error, hit)),
+            Ok(()) if self.overdue.load(Ordering::Acquire) => Fault::limit(LimitHit::Time {
+                limit: self.blueprint.limits.time,
+            }),
+            Ok(()) => return,
+        };
         let tickets = self.tickets.lock().unwrap_or_else(PoisonError::into_inner);
         for ticket in tickets.iter() {
-            ticket.died_of.send_replace(Some(fault.clone()));
+            ticket.died_of(&fault);
         }
         // Whoever waits for an answer reports the fault; here speaks the instance that had
         // answered them all.
-        if tickets
-            .iter()
-            .all(|ticket| ticket.answered.load(Ordering::Relaxed))
-        {
+        if tickets.iter().all(Ticket::is_answered) {
             let mut message = Message::new(Level::Error, fault.message)
                 .with("kind", fault.kind.as_str())
                 .with("component", &*self.blueprint.name)
