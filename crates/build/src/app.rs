@@ -68,8 +68,9 @@ pub fn build_app(
         return Ok(report);
     }
     let last = Record::load(&record_path);
-    let built = build_components(&plans, last.as_ref())?;
+    // Cheap mistakes are told before the compiler has run.
     let folders = static_folders(options, &app)?;
+    let built = build_components(&plans, last.as_ref())?;
     let started = SystemTime::now();
     let packed = pack_app(&session, &app, &built, folders.clone())?;
     let inputs = Inputs {

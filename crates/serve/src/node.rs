@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
-use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, Version};
-use http_body::Body;
+use http_body::Body as _;
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Incoming;
 use wasmtime_wasi_http::WasiBody;
@@ -16,12 +15,12 @@ use wharf_host::IdleBody;
 
 use crate::answer::{self, Detail};
 use crate::app::{LiveApp, Target};
-use crate::body::{Account, AnswerBody, BodyError, Pending};
+use crate::body::{Account, AccountedBody, AnswerBody, Pending};
 use crate::component::LiveComponent;
 use crate::files::FileRequest;
 use crate::log::{Level, Log, Message, RequestId};
 use crate::request::{self, Origin};
-use crate::watch::{DevOverlay, Navigation};
+use crate::watch::{DevOverlay, InjectBody, Navigation};
 
 /// Settings of a [`Node`].
 #[derive(Debug, Clone, Default)]
@@ -75,15 +74,17 @@ impl Node {
         self.overlay.as_ref()
     }
 
-    /// Answers one request.
-    pub(crate) async fn answer(
-        &self,
-        mut request: Request<Incoming>,
+    /// Answers one request. It is logged even if the future is dropped before its first poll, as
+    /// happens when a client leaves right after asking.
+    pub(crate) fn answer(
+        self: &Arc<Self>,
+        request: Request<Incoming>,
         client: SocketAddr,
-    ) -> Response<impl Body<Data = Bytes, Error = BodyError> + use<>> {
+    ) -> impl Future<Output = Response<NodeBody>> + use<> {
+        let node = Arc::clone(self);
         let app = self.app.load_full();
         let id = RequestId::random();
-        let mut pending = Pending::new(Account {
+        let pending = Pending::new(Account {
             log: self.log.clone(),
             id,
             started: Instant::now(),
@@ -96,6 +97,19 @@ impl Node {
             client: client.ip(),
             error: None,
         });
+        async move {
+            node.finish(app, request, Origin { id, client }, pending)
+                .await
+        }
+    }
+
+    async fn finish(
+        &self,
+        app: Option<Arc<LiveApp>>,
+        mut request: Request<Incoming>,
+        origin: Origin,
+        mut pending: Pending,
+    ) -> Response<NodeBody> {
         let navigation = match &self.overlay {
             Some(overlay) => {
                 if let Some(response) = overlay.respond(request.method(), request.uri().path()) {
@@ -108,10 +122,7 @@ impl Node {
             None => Navigation::other(),
         };
         let (response, place) = match app {
-            Some(app) => {
-                self.route(&app, request, Origin { id, client }, &mut pending)
-                    .await
-            }
+            Some(app) => self.route(&app, request, origin, &mut pending).await,
             None => (self.no_app(), None),
         };
         pending.begin(navigation.finish(response), place)
@@ -239,3 +250,6 @@ fn incoming(body: Incoming, idle: Duration) -> WasiBody {
     )
     .boxed_unsync()
 }
+
+/// The body of every answer.
+pub(crate) type NodeBody = AccountedBody<InjectBody<AnswerBody>>;

@@ -158,8 +158,8 @@ impl Server {
         let _ = stream.set_nodelay(true);
         let node = Arc::clone(node);
         let service = service_fn(move |request| {
-            let node = Arc::clone(&node);
-            async move { Ok::<_, Infallible>(node.answer(request, client).await) }
+            let answer = node.answer(request, client);
+            async move { Ok::<_, Infallible>(answer.await) }
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder

@@ -9,9 +9,10 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use wharf_artifact::AppArtifact;
 use wharf_build::{
-    BuildError, BuildOptions, Cancel, FileOptions, build_app, build_file, watch_paths,
+    BuildError, BuildOptions, Cancel, FileOptions, MANIFEST_NAME, build_app, build_file,
+    watch_paths,
 };
-use wharf_manifest::ByteSize;
+use wharf_manifest::{App, ByteSize, parse_app};
 use wharf_serve::log::{Level, Log, LogFormat, LogOptions, Message};
 use wharf_serve::watch::{DevOverlay, DevState, SourceWatcher, WatchOptions};
 use wharf_serve::{
@@ -73,6 +74,7 @@ async fn up(args: &Up, project: Arc<Project>) -> Outcome {
         project,
         runtime,
         node: Arc::clone(&node),
+        url: format!("http://{}", server.addr()),
     };
     let watching = match overlay {
         None => {
@@ -171,8 +173,11 @@ impl Project {
             }),
             false => None,
         };
-        // Wrong flags are told before anything is opened.
+        // Mistakes that can be seen at once are told before anything is opened.
         args.grants.grants()?;
+        if let Some(options) = &options {
+            check_manifest(options, args.watch)?;
+        }
         Ok(Project {
             what,
             options,
@@ -203,7 +208,7 @@ impl Project {
         };
         let mut artifact = code::artifact(&self.store, &report)?;
         if artifact.app.triggers.http.is_empty() {
-            return Err(nothing_to_serve(&artifact).into());
+            return Err(nothing_to_serve(&artifact.app).into());
         }
         for component in artifact.app.components.values_mut() {
             self.grants.add_to(&mut component.grants)?;
@@ -224,12 +229,34 @@ impl Project {
     }
 }
 
-fn nothing_to_serve(artifact: &AppArtifact) -> CliError {
-    let error = CliError::new(format!(
-        "the app `{}` has nothing to serve",
-        artifact.app.name
-    ));
-    if artifact.app.triggers.command.is_some() {
+/// Reads the manifest before the address is opened. With `--watch` mistakes in it are shown on
+/// the page and mended there; without it there must be one that can be served.
+fn check_manifest(options: &BuildOptions, watch: bool) -> Result<(), CliError> {
+    let text = std::fs::read_to_string(&options.manifest).map_err(|error| {
+        if error.kind() != std::io::ErrorKind::NotFound {
+            return CliError::io("read", &options.manifest, &error);
+        }
+        CliError::new(format!(
+            "there is no {} in {}",
+            MANIFEST_NAME,
+            options.app_dir.display()
+        ))
+        .hint("give an app's folder or a .wasm file; `wharf new app NAME` makes an app")
+    })?;
+    if watch {
+        return Ok(());
+    }
+    let app =
+        parse_app(&text, MANIFEST_NAME).map_err(|errors| CliError::new(errors.to_string()))?;
+    if app.triggers.http.is_empty() {
+        return Err(nothing_to_serve(&app));
+    }
+    Ok(())
+}
+
+fn nothing_to_serve(app: &App) -> CliError {
+    let error = CliError::new(format!("the app `{}` has nothing to serve", app.name));
+    if app.triggers.command.is_some() {
         return error.hint("it has a command: run it with `wharf run`");
     }
     error.hint("add a `[[trigger.http]]` with a route to its wharf.toml; `wharf inspect` shows what its components export")
@@ -271,6 +298,7 @@ struct Builder {
     project: Arc<Project>,
     runtime: Arc<Runtime>,
     node: Arc<Node>,
+    url: String,
 }
 
 impl Builder {
@@ -298,6 +326,7 @@ impl Builder {
 
     fn serve(&self, app: LiveApp) {
         let message = Message::new(Level::Info, "serving")
+            .with("url", self.url.as_str())
             .with("app", app.name())
             .with("digest", &app.digest().to_string()[..19]);
         self.node.serve(Arc::new(app));

@@ -82,7 +82,7 @@ async fn a_hundred_megabytes_pass_through_little_memory() {
     const CHUNK_BYTES: usize = 64 << 10;
     const CHUNKS: usize = (100 << 20) / CHUNK_BYTES;
     for (kitchen, wire) in [(P2_STD, Wire::H1), (P3_PURE, Wire::H1), (P3_PURE, Wire::H2)] {
-        let up = kitchen.up(&[]);
+        let up = kitchen.up_with("limits = { cpu = \"60s\" }");
         get(up.addr, "/echo").await;
         let before = memory_peak(up.server.id());
         let mut client = Client::connect(up.addr, wire).await;

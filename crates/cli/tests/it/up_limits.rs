@@ -206,7 +206,9 @@ async fn waiting_for_a_place_has_an_end() {
 /// With one place in all, the next request shows that the place is free again.
 async fn next_is_let_in(kitchen: Kitchen, up: &Up, path: &str, mark: usize) {
     let logged = up.logged_request(mark, path);
-    assert!(logged["error"].is_string(), "{kitchen} {path}: {logged}");
+    // A guest that reads what its client does not finish sending may answer that it failed.
+    let told = logged["error"].is_string() || logged["status"] == 500;
+    assert!(told, "{kitchen} {path}: {logged}");
     let hello = get(up.addr, "/hello").await;
     assert_eq!(hello.status, 200, "{kitchen} after {path}");
 }
