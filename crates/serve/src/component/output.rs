@@ -164,11 +164,14 @@ impl GuestOutput for InstanceOutput {
 
     fn of_tasks(&self, tasks: &[GuestTaskId]) -> Option<Arc<dyn GuestOutput>> {
         let requests = self.0.lock();
-        let known = requests.remembered.iter().chain(&requests.at_work);
-        let is_its =
-            |request: &&Arc<RequestOutput>| request.task.is_some_and(|task| tasks.contains(&task));
-        // The latest: task ids may be used again.
-        let request = known.filter(is_its).last()?;
+        // The latest first: ids of tasks are used again.
+        let mut latest = requests
+            .at_work
+            .iter()
+            .rev()
+            .chain(requests.remembered.iter().rev());
+        let request =
+            latest.find(|request| request.task.is_some_and(|task| tasks.contains(&task)))?;
         Some(Arc::new(TaskOutput(Arc::clone(request))))
     }
 }
