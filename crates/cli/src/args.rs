@@ -184,7 +184,8 @@ pub(crate) struct GrantFlags {
     /// Sockets to an address, such as tcp://db.local:5432; * for all
     #[arg(long = "net", value_name = "HOST:PORT", value_parser = net)]
     pub(crate) net: Vec<NetGrant>,
-    /// Outgoing HTTP to an origin, such as https://api.example.com; * for all
+    // Given as an attribute, since rustdoc wants links in doc comments.
+    #[arg(help = "Outgoing HTTP to an origin, such as https://api.example.com; * for all")]
     #[arg(long = "http", value_name = "ORIGIN", value_parser = http)]
     pub(crate) http: Vec<HttpGrant>,
 }

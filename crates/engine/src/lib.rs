@@ -2,7 +2,7 @@
 //!
 //! **Purpose.** Turn Wasm bytes into native code once, keep that code in a cache, and give every
 //! store the same limits: memory over all memories and tables, CPU time, handles, and a stop
-//! from outside. Everything above (host, serve, run) asks for a [`Store`](wasmtime::Store)
+//! from outside. Everything above (host, serve, run) asks for a [`Store`]
 //! through [`Engine::new_store`] and never configures Wasmtime itself.
 //!
 //! **Place in the flow.** artifact → *engine* → host. Generic over the host's state: this crate
