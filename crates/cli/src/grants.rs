@@ -69,8 +69,11 @@ fn folder(text: &str) -> Result<FileGrant, CliError> {
         return Err(CliError::new(format!("`--dir {text}` names no folder"))
             .hint("write it as `--dir HOST`, `--dir HOST::GUEST` or `--dir HOST::GUEST:ro`"));
     }
+    // Taken from this shell's folder, whatever app the grant is for.
+    let absolute = std::path::absolute(host)
+        .map_err(|error| CliError::io("find", std::path::Path::new(host), &error))?;
     Ok(FileGrant {
-        host: host.to_owned(),
+        host: absolute.to_string_lossy().into_owned(),
         guest: guest.to_owned(),
         write,
     })

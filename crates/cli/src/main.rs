@@ -26,7 +26,10 @@ fn main() -> ExitCode {
     if arguments.nth(1).as_deref() == Some(COMPILE_CHILD) {
         return wharf_engine::compile_child_main(&arguments.collect::<Vec<_>>());
     }
-    let command = Args::parse().command;
+    let command = match Args::try_parse() {
+        Ok(args) => args.command,
+        Err(error) => return usage(&error),
+    };
     let is_run = matches!(command, Command::Run(_));
     let result = match command {
         Command::New(args) => commands::new::main(&args),
@@ -41,6 +44,18 @@ fn main() -> ExitCode {
             error.print();
             error.exit_code(is_run)
         }
+    }
+}
+
+/// A mistake in the arguments, or `--help`. A program's own codes are below 125, so `run` has
+/// another code than the others for mistakes.
+fn usage(error: &clap::Error) -> ExitCode {
+    let _ = error.print();
+    let is_run = std::env::args().nth(1).as_deref() == Some("run");
+    match error.exit_code() {
+        0 => ExitCode::SUCCESS,
+        _ if is_run => ExitCode::from(125),
+        _ => ExitCode::from(2),
     }
 }
 

@@ -42,6 +42,15 @@ pub enum CacheError {
     /// Native code that was just made cannot be loaded.
     #[error("cannot load the native code just made: {0:#}")]
     Load(wasmtime::Error),
+    /// The Wasm bytes cannot be read.
+    #[error("cannot read the component: {0}")]
+    Source(io::Error),
+    /// The Wasm bytes are not the ones that were asked for.
+    #[error("the component's bytes were changed: they are not those of {expected}")]
+    WrongBytes {
+        /// The digest that they should have.
+        expected: Digest,
+    },
     /// The directory cannot be used.
     #[error("cannot use the code cache {path}: {source}")]
     Directory {
@@ -65,7 +74,8 @@ impl CacheError {
     pub fn hint(&self) -> Option<String> {
         match self {
             CacheError::Compile(error) => error.hint(),
-            CacheError::Load(_) => None,
+            CacheError::Load(_) | CacheError::Source(_) => None,
+            CacheError::WrongBytes { .. } => Some("build it again with `--force`".to_owned()),
             CacheError::Directory { .. } => {
                 Some("set WHARF_CACHE_DIR to a folder that can be written".to_owned())
             }
@@ -95,6 +105,10 @@ trait Image: Sized {
     /// # Safety
     /// `path` must hold native code that this build of wharf wrote, unchanged since.
     unsafe fn load(engine: &wasmtime::Engine, path: &Path) -> wasmtime::Result<Self>;
+
+    /// # Safety
+    /// `native` must be native code that this build of wharf made.
+    unsafe fn load_bytes(engine: &wasmtime::Engine, native: &[u8]) -> wasmtime::Result<Self>;
 }
 
 impl Image for Component {
@@ -102,12 +116,22 @@ impl Image for Component {
         // SAFETY: the caller's promise.
         unsafe { Component::deserialize_file(engine, path) }
     }
+
+    unsafe fn load_bytes(engine: &wasmtime::Engine, native: &[u8]) -> wasmtime::Result<Component> {
+        // SAFETY: the caller's promise.
+        unsafe { Component::deserialize(engine, native) }
+    }
 }
 
 impl Image for Module {
     unsafe fn load(engine: &wasmtime::Engine, path: &Path) -> wasmtime::Result<Module> {
         // SAFETY: the caller's promise.
         unsafe { Module::deserialize_file(engine, path) }
+    }
+
+    unsafe fn load_bytes(engine: &wasmtime::Engine, native: &[u8]) -> wasmtime::Result<Module> {
+        // SAFETY: the caller's promise.
+        unsafe { Module::deserialize(engine, native) }
     }
 }
 
@@ -195,7 +219,7 @@ impl CodeCache {
         wasm: impl FnOnce() -> io::Result<Vec<u8>>,
     ) -> Result<I, CacheError> {
         let path = self.path(engine, key);
-        if sealed(&path) {
+        if self.is_private(&path) && sealed(&path) {
             // SAFETY: the file lies in our private cache under this engine's identity, and its
             // seal shows that it is whole. Files there are replaced by rename only.
             match unsafe { I::load(engine.wasmtime(), &path) } {
@@ -207,10 +231,10 @@ impl CodeCache {
                 Err(_) => drop(fs::remove_file(&path)),
             }
         }
-        let wasm = wasm().map_err(|source| CacheError::Directory {
-            path: path.clone(),
-            source,
-        })?;
+        let wasm = wasm().map_err(CacheError::Source)?;
+        if Digest::of(&wasm) != *key {
+            return Err(CacheError::WrongBytes { expected: *key });
+        }
         match self.compile(engine, compiler, &wasm, &path) {
             // SAFETY: written just now by our compiler for this very engine.
             Ok(path) => unsafe { I::load(engine.wasmtime(), &path) }.map_err(CacheError::Load),
@@ -235,6 +259,11 @@ impl CodeCache {
             source,
         };
         make_private_directory(directory).map_err(failed)?;
+        if !self.is_private(path) {
+            return Err(failed(io::Error::other(
+                "others may write to it, and native code is executed",
+            )));
+        }
         // Processes that start together compile a program once. Where locks do not work they
         // all do, which is only slower.
         let lock = path.with_extension("lock");
@@ -269,6 +298,19 @@ impl CodeCache {
             .into_temp_path();
         compiler.compile(engine, wasm, &temporary)?;
         temporary.persist(path).map_err(|error| failed(error.error))
+    }
+
+    /// Whether nobody else can put a file there: the folder of `path` and the cache's own belong
+    /// to this user, and only to this user's pen.
+    fn is_private(&self, path: &Path) -> bool {
+        use std::os::unix::fs::MetadataExt;
+        let us = rustix::process::geteuid().as_raw();
+        [path.parent().unwrap_or(path), &self.directory]
+            .iter()
+            .all(|folder| {
+                fs::metadata(folder)
+                    .is_ok_and(|found| found.uid() == us && found.mode() & 0o022 == 0)
+            })
     }
 
     fn path(&self, engine: &Engine, key: &CacheKey) -> PathBuf {
@@ -318,8 +360,8 @@ impl CodeCache {
     }
 }
 
-/// Compiles into a file of this process alone, in memory where the system has such a place, and
-/// gone before anyone else could see it.
+/// Compiles into a file of this process alone, and loads it into memory: the place may be one
+/// from which nothing can be executed.
 fn compile_unkept<I: Image>(
     engine: &Engine,
     compiler: &Compiler,
@@ -336,14 +378,17 @@ fn compile_unkept<I: Image>(
         source,
     };
     // Made with mode 0600: nobody else can write to it.
-    let file = tempfile::Builder::new()
+    let mut file = tempfile::Builder::new()
         .prefix("wharf-")
         .tempfile_in(&place)
         .map_err(failed)?;
     compiler.compile(engine, wasm, file.path())?;
-    // SAFETY: written just now by our compiler for this very engine; the name goes away with
-    // `file`, the mapping stays.
-    unsafe { I::load(engine.wasmtime(), file.path()) }.map_err(CacheError::Load)
+    let mut native = Vec::new();
+    // The compiler wrote through the name; this is the same file.
+    file.read_to_end(&mut native).map_err(failed)?;
+    native.truncate(native.len().saturating_sub(SEAL_BYTES));
+    // SAFETY: written just now by our compiler for this very engine, into a file that is ours.
+    unsafe { I::load_bytes(engine.wasmtime(), &native) }.map_err(CacheError::Load)
 }
 
 /// What follows native code in a file.

@@ -105,6 +105,8 @@ pub(crate) enum Guest {
     Shared(Reading),
     /// Nobody any more: the rest of the body is there.
     Done,
+    /// It failed; what it wrote before is still to be sent.
+    Failed(Fault),
 }
 
 /// What a guest needs to go on after its answer.
@@ -160,9 +162,10 @@ impl GuestBody {
         Ok(())
     }
 
-    /// What the shared instance died of before the body was whole, if it did.
+    /// What the guest died of before the body was whole, if it did.
     fn cut_short(&self) -> Option<Fault> {
         match &self.guest {
+            Guest::Failed(fault) => Some(fault.clone()),
             Guest::Shared(reading) if self.announced != Some(0) => reading.fate(),
             _ => None,
         }
@@ -193,12 +196,13 @@ impl Body for GuestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         let this = &mut *self;
-        let mut failed = None;
         if let Guest::Own(run) = &mut this.guest
             && let Poll::Ready(result) = Pin::new(run).poll(cx)
         {
-            this.guest = Guest::Done;
-            failed = result.err();
+            this.guest = match result {
+                Ok(()) => Guest::Done,
+                Err(fault) => Guest::Failed(fault),
+            };
         }
         match Pin::new(&mut this.body).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => match this.note(&frame) {
@@ -208,21 +212,25 @@ impl Body for GuestBody {
                     Poll::Ready(Some(Err(fault)))
                 }
             },
-            Poll::Ready(None) if failed.is_none() => match this.cut_short() {
+            Poll::Ready(Some(Err(error))) => {
+                let fault = this.cut_short().unwrap_or_else(|| {
+                    Fault::new(
+                        FaultKind::Guest,
+                        format!("the guest broke its response off: {error:?}"),
+                    )
+                });
+                Poll::Ready(Some(Err(fault)))
+            }
+            Poll::Ready(None) => match this.cut_short() {
                 Some(fault) => Poll::Ready(Some(Err(fault))),
                 None => {
                     this.ended = true;
                     Poll::Ready(None)
                 }
             },
-            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(failed.unwrap_or_else(|| {
-                Fault::new(
-                    FaultKind::Guest,
-                    format!("the guest broke its response off: {error:?}"),
-                )
-            })))),
-            Poll::Ready(None) | Poll::Pending if failed.is_some() => Poll::Ready(failed.map(Err)),
-            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Pending if matches!(this.guest, Guest::Failed(_)) => {
+                Poll::Ready(this.cut_short().map(Err))
+            }
             Poll::Pending => this.wait(cx).map(|fault| {
                 this.guest = Guest::Done;
                 Some(Err(fault))

@@ -12,6 +12,9 @@ use crate::error::CliError;
 use crate::progress::Terminal;
 use crate::{Outcome, code, paths};
 
+/// How long tools may take to end when a build is cancelled.
+const CANCEL_TIME: std::time::Duration = std::time::Duration::from_millis(300);
+
 pub(crate) fn main(args: &Build) -> Outcome {
     let options = options(&args.dir, &args.how)?;
     cancel_on_signals(options.cancel.clone())?;
@@ -51,6 +54,13 @@ pub(crate) fn quietly(dir: &Path) -> Result<(BuildOptions, BuildReport), CliErro
         verbose: false,
     };
     let options = options(dir, &how)?;
+    let cancel = options.cancel.clone();
+    on_signal(move || {
+        cancel.fire();
+        // The tools end in a moment; then this process does, as a signal ends it.
+        std::thread::sleep(CANCEL_TIME);
+        std::process::exit(130);
+    })?;
     let report = build_app(&options, &Terminal::quiet()).map_err(build_error)?;
     Ok((options, report))
 }
@@ -58,7 +68,12 @@ pub(crate) fn quietly(dir: &Path) -> Result<(BuildOptions, BuildReport), CliErro
 /// Ends the build, and the tools it started, at SIGINT or SIGTERM.
 ///
 /// Tools run in process groups of their own, so the terminal's Ctrl-C does not reach them.
-pub(crate) fn cancel_on_signals(cancel: Cancel) -> Result<(), CliError> {
+fn cancel_on_signals(cancel: Cancel) -> Result<(), CliError> {
+    on_signal(move || cancel.fire())
+}
+
+/// Calls `act` at the first SIGINT or SIGTERM.
+fn on_signal(act: impl FnOnce() + Send + 'static) -> Result<(), CliError> {
     let failed = |error| CliError::new(format!("cannot handle signals: {error}"));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
@@ -78,7 +93,7 @@ pub(crate) fn cancel_on_signals(cancel: Cancel) -> Result<(), CliError> {
                     _ = terminate.recv() => {}
                 }
             });
-            cancel.fire();
+            act();
         })
         .map(|_| ())
         .map_err(failed)

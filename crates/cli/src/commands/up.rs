@@ -53,7 +53,8 @@ async fn up(args: &Up, project: Arc<Project>) -> Outcome {
     let node = Arc::new(Node::new(
         log.clone(),
         NodeOptions {
-            show_errors: true,
+            // What went wrong inside is for the developer, not for whoever asks from elsewhere.
+            show_errors: server.addr().ip().is_loopback(),
             overlay: overlay.clone(),
         },
     ));
@@ -398,6 +399,19 @@ async fn start_watcher(roots: &[PathBuf]) -> Option<SourceWatcher> {
     }
 }
 
+/// The tightest memory ceiling of this process's control group and those above it (version 2).
+fn control_group_memory() -> Option<u64> {
+    let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    let own = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    Path::new(own)
+        .ancestors()
+        .filter_map(|group| {
+            let file = Path::new("/sys/fs/cgroup").join(group).join("memory.max");
+            std::fs::read_to_string(file).ok()?.trim().parse().ok()
+        })
+        .min()
+}
+
 /// Memory for all guests together: three quarters of what the machine or the control group has.
 fn node_memory() -> ByteSize {
     let machine = std::fs::read_to_string("/proc/meminfo")
@@ -407,9 +421,7 @@ fn node_memory() -> ByteSize {
             let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
             Some(kib * 1024)
         });
-    let group = std::fs::read_to_string("/sys/fs/cgroup/memory.max")
-        .ok()
-        .and_then(|text| text.trim().parse::<u64>().ok());
+    let group = control_group_memory();
     let total = match (machine, group) {
         (Some(machine), Some(group)) => machine.min(group),
         (Some(one), None) | (None, Some(one)) => one,

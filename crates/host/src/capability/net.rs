@@ -42,7 +42,7 @@ impl NetPolicy {
         let (protocol, verb) = match purpose {
             // Listening and connecting, which follow, are looked at by themselves.
             SocketAddrUse::TcpBind if wildcard => return true,
-            SocketAddrUse::UdpBind if wildcard && !self.grants.is_empty() => return true,
+            SocketAddrUse::UdpBind if wildcard && self.grants_udp() => return true,
             SocketAddrUse::TcpBind | SocketAddrUse::TcpListen => (NetProtocol::Tcp, "listening on"),
             // Whoever may listen may hear.
             SocketAddrUse::TcpAccept | SocketAddrUse::UdpReceive => return true,
@@ -107,6 +107,11 @@ impl NetPolicy {
             .unwrap_or_else(PoisonError::into_inner)
             .insert(name.to_owned(), (Instant::now(), addresses.clone()));
         addresses
+    }
+
+    fn grants_udp(&self) -> bool {
+        let mut protocols = self.grants.iter().map(NetGrant::protocol);
+        protocols.any(|protocol| protocol != Some(NetProtocol::Tcp))
     }
 
     fn allows_lookups(&self) -> bool {

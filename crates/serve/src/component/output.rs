@@ -19,11 +19,17 @@ pub(super) struct InstanceOutput(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
+    origin: Origin,
+    requests: Mutex<Requests>,
+}
+
+/// Whose output it is, and where it goes.
+#[derive(Debug, Clone)]
+struct Origin {
     log: Log,
     app: Arc<str>,
     component: Arc<str>,
     budget: ByteSize,
-    requests: Mutex<Requests>,
 }
 
 #[derive(Debug, Default)]
@@ -41,7 +47,7 @@ struct RequestOutput {
     /// Its task on a shared instance.
     task: Option<GuestTaskId>,
     streams: Mutex<Option<Streams>>,
-    shared: Arc<Shared>,
+    origin: Origin,
 }
 
 /// Made when the guest first prints: most requests print nothing.
@@ -59,10 +65,12 @@ impl InstanceOutput {
         budget: ByteSize,
     ) -> InstanceOutput {
         InstanceOutput(Arc::new(Shared {
-            log,
-            app,
-            component,
-            budget,
+            origin: Origin {
+                log,
+                app,
+                component,
+                budget,
+            },
             requests: Mutex::default(),
         }))
     }
@@ -76,7 +84,10 @@ impl InstanceOutput {
     pub(super) fn request(&self, id: RequestId, task: Option<GuestTaskId>) -> AtWork {
         let request = self.0.open(Some(id), task);
         self.0.lock().at_work.push(Arc::clone(&request));
-        AtWork(request)
+        AtWork {
+            request,
+            instance: Arc::clone(&self.0),
+        }
     }
 }
 
@@ -85,16 +96,12 @@ impl Shared {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn open(
-        self: &Arc<Self>,
-        id: Option<RequestId>,
-        task: Option<GuestTaskId>,
-    ) -> Arc<RequestOutput> {
+    fn open(&self, id: Option<RequestId>, task: Option<GuestTaskId>) -> Arc<RequestOutput> {
         Arc::new(RequestOutput {
             id,
             task,
             streams: Mutex::default(),
-            shared: Arc::clone(self),
+            origin: self.origin.clone(),
         })
     }
 }
@@ -103,11 +110,11 @@ impl RequestOutput {
     fn write(&self, stream: OutputStream, bytes: &[u8]) {
         let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
         let streams = streams.get_or_insert_with(|| {
-            let shared = &self.shared;
-            let budget = LogBudget::new(shared.budget);
+            let origin = &self.origin;
+            let budget = LogBudget::new(origin.budget);
             let open = |stream| {
-                let (app, component) = (Arc::clone(&shared.app), Arc::clone(&shared.component));
-                shared
+                let (app, component) = (Arc::clone(&origin.app), Arc::clone(&origin.component));
+                origin
                     .log
                     .guest(self.id, app, component, stream, budget.clone())
             };
@@ -178,20 +185,23 @@ impl GuestOutput for InstanceOutput {
 
 /// While it lives, its request has no response head yet.
 #[derive(Debug)]
-pub(super) struct AtWork(Arc<RequestOutput>);
+pub(super) struct AtWork {
+    request: Arc<RequestOutput>,
+    instance: Arc<Shared>,
+}
 
 impl Drop for AtWork {
     fn drop(&mut self) {
-        self.0.flush();
-        let mut requests = self.0.shared.lock();
+        self.request.flush();
+        let mut requests = self.instance.lock();
         requests
             .at_work
-            .retain(|request| !Arc::ptr_eq(request, &self.0));
-        if self.0.task.is_some() {
+            .retain(|request| !Arc::ptr_eq(request, &self.request));
+        if self.request.task.is_some() {
             if requests.remembered.len() == REMEMBERED_MAX {
                 requests.remembered.pop_front();
             }
-            requests.remembered.push_back(Arc::clone(&self.0));
+            requests.remembered.push_back(Arc::clone(&self.request));
         }
     }
 }

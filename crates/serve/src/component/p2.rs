@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Poll;
 use std::time::Instant;
 
@@ -37,7 +37,23 @@ struct Shared {
     blueprint: Arc<Blueprint>,
     pre: ProxyPre<InstanceState>,
     /// Instances that wait for their next request, the latest last; `None` without `reuse`.
-    idle: Option<Mutex<VecDeque<Idle>>>,
+    idle: Option<IdleInstances>,
+}
+
+#[derive(Default)]
+struct IdleInstances(Mutex<Waiting>);
+
+#[derive(Default)]
+struct Waiting {
+    instances: VecDeque<Idle>,
+    /// A task looks after them.
+    has_reaper: bool,
+}
+
+impl IdleInstances {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl std::fmt::Debug for Shared {
@@ -70,7 +86,7 @@ impl Driver {
         Driver(Arc::new(Shared {
             blueprint,
             pre,
-            idle: reuse.then(Mutex::default),
+            idle: reuse.then(IdleInstances::default),
         }))
     }
 
@@ -152,7 +168,7 @@ impl Shared {
     }
 
     async fn run(
-        &self,
+        self: &Arc<Self>,
         mut live: Live,
         request: Request<WasiBody>,
         id: RequestId,
@@ -172,29 +188,50 @@ impl Shared {
     }
 
     fn take_idle(&self) -> Option<Live> {
-        let mut idle = self
-            .idle
-            .as_ref()?
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        while let Some(oldest) = idle.front() {
-            if oldest.since.elapsed() < INSTANCE_IDLE {
-                break;
-            }
-            idle.pop_front();
-        }
-        idle.pop_back().map(|idle| idle.instance)
+        let mut idle = self.idle.as_ref()?.lock();
+        idle.instances.pop_back().map(|idle| idle.instance)
     }
 
-    fn keep(&self, instance: Live) {
+    fn keep(self: &Arc<Self>, instance: Live) {
         let Some(idle) = &self.idle else { return };
-        if instance.requests < REQUESTS_PER_INSTANCE {
-            idle.lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push_back(Idle {
-                    instance,
-                    since: Instant::now(),
-                });
+        if instance.requests >= REQUESTS_PER_INSTANCE {
+            return;
+        }
+        let mut waiting = idle.lock();
+        waiting.instances.push_back(Idle {
+            instance,
+            since: Instant::now(),
+        });
+        if !waiting.has_reaper {
+            waiting.has_reaper = true;
+            tokio::spawn(reap(Arc::downgrade(self)));
+        }
+    }
+}
+
+/// Ends instances that waited too long, until none is left.
+async fn reap(driver: Weak<Shared>) {
+    loop {
+        tokio::time::sleep(INSTANCE_IDLE).await;
+        let Some(driver) = driver.upgrade() else {
+            return;
+        };
+        let Some(idle) = &driver.idle else { return };
+        let mut waiting = idle.lock();
+        let old = |idle: &Idle| idle.since.elapsed() >= INSTANCE_IDLE;
+        let count = waiting
+            .instances
+            .iter()
+            .take_while(|idle| old(idle))
+            .count();
+        let expired: Vec<_> = waiting.instances.drain(..count).collect();
+        waiting.has_reaper = !waiting.instances.is_empty();
+        let done = !waiting.has_reaper;
+        drop(waiting);
+        // Their memory is given back outside the lock.
+        drop(expired);
+        if done {
+            return;
         }
     }
 }
