@@ -271,9 +271,8 @@ impl BuildError {
             } => format!(
                 "build it with {tool} and set `source` in [component.{component}] to the .wasm it writes"
             ),
-            // Text shows its own mistake.
             Self::BadWasm { path, .. } if path.extension().is_some_and(|end| end == "wat") => {
-                return None;
+                "mend the text at the place shown".into()
             }
             Self::BadWasm { .. } => {
                 "was the file cut short, or is it of another kind? build or copy it again".into()
