@@ -271,8 +271,9 @@ impl BuildError {
             } => format!(
                 "build it with {tool} and set `source` in [component.{component}] to the .wasm it writes"
             ),
+            // The message shows the mistake in the text itself.
             Self::BadWasm { path, .. } if path.extension().is_some_and(|end| end == "wat") => {
-                "mend the text at the place shown".into()
+                return None;
             }
             Self::BadWasm { .. } => {
                 "was the file cut short, or is it of another kind? build or copy it again".into()
