@@ -20,9 +20,7 @@ use wharf_manifest::{ByteSize, Digest};
 
 use crate::compiler::{CompileError, Compiler};
 use crate::config::Engine;
-
-const SEAL_MARK: &[u8; 8] = b"wharfAOT";
-const SEAL_BYTES: usize = SEAL_MARK.len() + 32;
+use crate::seal::{SEAL_BYTES, sealed};
 
 /// How long a hit may go unrecorded: a file's time is its last use, give or take this.
 const USE_RECORDED_EVERY: Duration = Duration::from_secs(3600);
@@ -391,44 +389,6 @@ fn compile_unkept<I: Image>(
     unsafe { I::load_bytes(engine.wasmtime(), &native) }.map_err(CacheError::Load)
 }
 
-/// What follows native code in a file.
-pub(crate) fn seal(native: &[u8]) -> [u8; SEAL_BYTES] {
-    seal_of(&blake3::hash(native))
-}
-
-fn seal_of(hash: &blake3::Hash) -> [u8; SEAL_BYTES] {
-    let mut seal = [0; SEAL_BYTES];
-    seal[..SEAL_MARK.len()].copy_from_slice(SEAL_MARK);
-    seal[SEAL_MARK.len()..].copy_from_slice(hash.as_bytes());
-    seal
-}
-
-/// Whether the file is there and whole. A damaged one is removed.
-fn sealed(path: &Path) -> bool {
-    let Ok(file) = File::open(path) else {
-        return false;
-    };
-    let whole = has_seal(&file).unwrap_or(false);
-    if !whole {
-        let _ = fs::remove_file(path);
-    }
-    whole
-}
-
-/// Reads in pieces: the native code of a large program is not to be in memory twice.
-fn has_seal(file: &File) -> io::Result<bool> {
-    let length = file.metadata()?.len();
-    let Some(code_length) = length.checked_sub(SEAL_BYTES as u64) else {
-        return Ok(false);
-    };
-    let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(file.take(code_length))?;
-    let mut found = [0; SEAL_BYTES];
-    let mut rest = file;
-    rest.read_exact(&mut found)?;
-    Ok(found == seal_of(&hasher.finalize()))
-}
-
 fn record_use(path: &Path) {
     let Ok(file) = File::open(path) else { return };
     let modified = file.metadata().and_then(|metadata| metadata.modified());
@@ -451,6 +411,7 @@ fn make_private_directory(path: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::config::{EngineOptions, Profile};
+    use crate::seal::seal;
     use std::sync::Mutex;
 
     struct Fixture {

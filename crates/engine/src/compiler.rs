@@ -280,7 +280,7 @@ fn compile_here(engine: &Engine, wasm: &[u8], output: &Path) -> Result<(), Compi
     let write = || -> io::Result<()> {
         let mut file = File::create(output)?;
         file.write_all(&native)?;
-        file.write_all(&crate::cache::seal(&native))?;
+        file.write_all(&crate::seal::seal(&native))?;
         file.sync_data()
     };
     write().map_err(|source| CompileError::Write {

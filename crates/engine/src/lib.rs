@@ -27,6 +27,7 @@ mod fault;
 mod lane;
 mod limits;
 mod meter;
+mod seal;
 mod ticker;
 
 pub use cache::{CacheError, CacheKey, CodeCache};
