@@ -199,7 +199,7 @@ impl CodeCache {
         if sealed(&path) {
             return Ok(false);
         }
-        match self.compile(engine, compiler, wasm, &path) {
+        match self.compile(engine, compiler, key, wasm, &path) {
             Ok(_) => Ok(true),
             Err(error) if error.is_of_the_disk() => {
                 (self.warn)(&error);
@@ -230,10 +230,7 @@ impl CodeCache {
             }
         }
         let wasm = wasm().map_err(CacheError::Source)?;
-        if Digest::of(&wasm) != *key {
-            return Err(CacheError::WrongBytes { expected: *key });
-        }
-        match self.compile(engine, compiler, &wasm, &path) {
+        match self.compile(engine, compiler, key, &wasm, &path) {
             // SAFETY: written just now by our compiler for this very engine.
             Ok(path) => unsafe { I::load(engine.wasmtime(), &path) }.map_err(CacheError::Load),
             Err(error) if error.is_of_the_disk() => {
@@ -244,13 +241,18 @@ impl CodeCache {
         }
     }
 
+    /// The one way in: whatever is kept under `key` was made of the bytes of that digest.
     fn compile(
         &self,
         engine: &Engine,
         compiler: &Compiler,
+        key: &CacheKey,
         wasm: &[u8],
         path: &Path,
     ) -> Result<PathBuf, CacheError> {
+        if Digest::of(wasm) != *key {
+            return Err(CacheError::WrongBytes { expected: *key });
+        }
         let directory = path.parent().expect("the path has the identity's folder");
         let failed = |source| CacheError::Directory {
             path: directory.to_owned(),
@@ -562,5 +564,18 @@ mod tests {
             "threads must be enabled",
             "threads are not supported",
         );
+    }
+
+    #[test]
+    fn bytes_are_kept_under_their_own_digest_only() {
+        let fixture = Fixture::new();
+        let cache = fixture.cache(1 << 30);
+        let (key, other) = (Digest::of(&wasm(1)), wasm(2));
+        let compiler = Compiler::in_process();
+        let prepared = cache.prepare(&fixture.engine, &compiler, &key, &other);
+        assert!(matches!(prepared, Err(CacheError::WrongBytes { .. })));
+        let loaded = cache.module(&fixture.engine, &compiler, &key, || Ok(other.clone()));
+        assert!(matches!(loaded, Err(CacheError::WrongBytes { .. })));
+        assert!(!cache.contains(&fixture.engine, &key));
     }
 }

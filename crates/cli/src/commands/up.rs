@@ -174,6 +174,10 @@ impl Project {
             }),
             false => None,
         };
+        let store = match &options {
+            Some(options) => options.store.clone(),
+            None => paths::store()?,
+        };
         // Mistakes that can be seen at once are told before anything is opened.
         args.grants.grants()?;
         if let Some(options) = &options {
@@ -182,7 +186,7 @@ impl Project {
         Ok(Project {
             what,
             options,
-            store: paths::store()?,
+            store,
             grants: args.grants.clone(),
             cancel,
         })
