@@ -16,6 +16,7 @@ use crate::native_output::NativeOutput;
 use crate::output::OutputStream;
 use crate::program::{Program, ProgramKind};
 use crate::state::InstanceState;
+use crate::write_through::Direct;
 
 /// What a program gets besides its grants. Its standard streams are the process's own.
 #[derive(Debug, Clone, Default)]
@@ -89,10 +90,12 @@ fn context(
     complained: &Arc<AtomicBool>,
     tells_broken_pipe: bool,
 ) -> WasiCtxBuilder {
-    let output = |stream, written| NativeOutput {
-        stream,
-        written,
-        tells_broken_pipe,
+    let output = |stream, written| {
+        Direct(NativeOutput {
+            stream,
+            written,
+            tells_broken_pipe,
+        })
     };
     let mut builder = WasiCtxBuilder::new();
     builder

@@ -28,6 +28,7 @@ mod native_output;
 mod output;
 mod program;
 mod state;
+mod write_through;
 
 pub use authority::{Authority, AuthorityError};
 pub use capability::http::{EgressPolicy, HttpClient, IdleBody};

@@ -1,22 +1,15 @@
 //! The process's own standard output and error, as a program that owns it sees them.
 
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use tokio::io::AsyncWrite;
-use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
-use wasmtime_wasi::p2::{OutputStream as P2OutputStream, Pollable, StreamError, StreamResult};
+use wasmtime_wasi::p2::StreamError;
 
 use crate::output::OutputStream;
-
-/// Bytes that one write may bring.
-const WRITE_BYTES_MAX: usize = 1 << 20;
+use crate::write_through::WriteThrough;
 
 /// One of the two streams. Writes go straight through, as a native program's do.
 #[derive(Debug, Clone)]
@@ -29,7 +22,9 @@ pub(crate) struct NativeOutput {
     pub(crate) tells_broken_pipe: bool,
 }
 
-impl NativeOutput {
+impl WriteThrough for NativeOutput {
+    const WRITE_BYTES_MAX: usize = 1 << 20;
+
     fn write_some(&self, bytes: &[u8]) -> io::Result<usize> {
         let fd = match self.stream {
             OutputStream::Stdout => rustix::stdio::stdout(),
@@ -47,72 +42,18 @@ impl NativeOutput {
             }
         }
     }
-}
 
-impl IsTerminal for NativeOutput {
     fn is_terminal(&self) -> bool {
         match self.stream {
             OutputStream::Stdout => io::IsTerminal::is_terminal(&io::stdout()),
             OutputStream::Stderr => io::IsTerminal::is_terminal(&io::stderr()),
         }
     }
-}
 
-impl StdoutStream for NativeOutput {
-    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
-        Box::new(self.clone())
-    }
-
-    fn p2_stream(&self) -> Box<dyn P2OutputStream> {
-        Box::new(self.clone())
-    }
-}
-
-impl AsyncWrite for NativeOutput {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Poll::Ready(self.write_some(bytes))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl P2OutputStream for NativeOutput {
-    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        let mut rest = &bytes[..];
-        while !rest.is_empty() {
-            match self.write_some(rest) {
-                Ok(length) => rest = &rest[length..],
-                Err(error)
-                    if error.kind() == io::ErrorKind::BrokenPipe && !self.tells_broken_pipe =>
-                {
-                    return Err(StreamError::Closed);
-                }
-                Err(error) => return Err(StreamError::LastOperationFailed(error.into())),
-            }
+    fn stream_error(&self, error: io::Error) -> StreamError {
+        if error.kind() == io::ErrorKind::BrokenPipe && !self.tells_broken_pipe {
+            return StreamError::Closed;
         }
-        Ok(())
+        StreamError::LastOperationFailed(error.into())
     }
-
-    fn flush(&mut self) -> StreamResult<()> {
-        Ok(())
-    }
-
-    fn check_write(&mut self) -> StreamResult<usize> {
-        Ok(WRITE_BYTES_MAX)
-    }
-}
-
-#[wasmtime_wasi::async_trait]
-impl Pollable for NativeOutput {
-    async fn ready(&mut self) {}
 }

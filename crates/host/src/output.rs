@@ -2,15 +2,11 @@
 
 use std::fmt;
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use bytes::Bytes;
-use tokio::io::AsyncWrite;
 use wasmtime::component::GuestTaskId;
-use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
-use wasmtime_wasi::p2::{OutputStream as P2OutputStream, Pollable, StreamResult};
+
+use crate::write_through::WriteThrough;
 
 /// Which of the two streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,9 +26,6 @@ pub trait GuestOutput: Send + Sync {
     fn of_tasks(&self, tasks: &[GuestTaskId]) -> Option<Arc<dyn GuestOutput>>;
 }
 
-/// Bytes that one write may bring.
-const WRITE_BYTES_MAX: usize = 64 << 10;
-
 /// A [`GuestOutput`] as the stream that WASI wants.
 #[derive(Clone)]
 pub(crate) struct Sink {
@@ -48,57 +41,11 @@ impl fmt::Debug for Sink {
     }
 }
 
-impl IsTerminal for Sink {
-    fn is_terminal(&self) -> bool {
-        false
-    }
-}
+impl WriteThrough for Sink {
+    const WRITE_BYTES_MAX: usize = 64 << 10;
 
-impl StdoutStream for Sink {
-    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
-        Box::new(self.clone())
-    }
-
-    fn p2_stream(&self) -> Box<dyn P2OutputStream> {
-        Box::new(self.clone())
-    }
-}
-
-impl AsyncWrite for Sink {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn write_some(&self, bytes: &[u8]) -> io::Result<usize> {
         self.output.write(self.stream, bytes);
-        Poll::Ready(Ok(bytes.len()))
+        Ok(bytes.len())
     }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl P2OutputStream for Sink {
-    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        self.output.write(self.stream, &bytes);
-        Ok(())
-    }
-
-    fn flush(&mut self) -> StreamResult<()> {
-        Ok(())
-    }
-
-    fn check_write(&mut self) -> StreamResult<usize> {
-        Ok(WRITE_BYTES_MAX)
-    }
-}
-
-#[wasmtime_wasi::async_trait]
-impl Pollable for Sink {
-    async fn ready(&mut self) {}
 }

@@ -11,6 +11,7 @@ use crate::authority::{Authority, AuthorityError};
 use crate::capability::http::Hooks;
 use crate::denial::Denials;
 use crate::output::{GuestOutput, OutputStream, Sink};
+use crate::write_through::Direct;
 
 /// Bytes of headers that one guest may hold in one set of fields.
 const HEADER_BYTES_MAX: usize = 128 << 10;
@@ -45,9 +46,11 @@ impl InstanceState {
         limits: StoreLimits,
         output: Arc<dyn GuestOutput>,
     ) -> Result<InstanceState, AuthorityError> {
-        let sink = |stream| Sink {
-            output: Arc::clone(&output),
-            stream,
+        let sink = |stream| {
+            Direct(Sink {
+                output: Arc::clone(&output),
+                stream,
+            })
         };
         let mut builder = WasiCtxBuilder::new();
         builder
