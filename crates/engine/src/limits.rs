@@ -154,6 +154,13 @@ impl StoreLimits {
         self.hit.as_ref()
     }
 
+    /// The instance takes a request: its CPU budget is whole again, and what an earlier request
+    /// met is no explanation any more.
+    pub fn begin_request(&mut self) {
+        self.meter.refill();
+        self.hit = None;
+    }
+
     /// The meter of the store's CPU time.
     pub fn meter(&self) -> &CpuMeter {
         &self.meter
@@ -281,6 +288,8 @@ mod tests {
         assert!(limits.hit().is_none());
         assert!(!limits.memory_growing(0, 300, None).unwrap());
         assert_eq!(limits.hit().unwrap().to_string(), "memory limit of 1KB met");
+        limits.begin_request();
+        assert!(limits.hit().is_none(), "an earlier request's");
     }
 
     #[test]

@@ -108,6 +108,11 @@ impl CpuMeter {
         self.lock().budget
     }
 
+    /// Whether the guest was stopped by a tick and would go on computing, rather than wait.
+    pub fn is_computing(&self) -> bool {
+        self.lock().stopped_by_tick
+    }
+
     /// Brackets every poll of `future` with this meter.
     pub fn measure<F: Future>(&self, future: F) -> Metered<F> {
         Metered {
@@ -121,13 +126,13 @@ impl CpuMeter {
     }
 
     /// A poll of the guest begins.
-    pub fn poll_begins(&self) {
+    fn poll_begins(&self) {
         let mut inner = self.lock();
         inner.running_since = Some(Since::now(inner.precise));
     }
 
     /// A poll of the guest ended.
-    pub fn poll_ends(&self) {
+    fn poll_ends(&self) {
         let mut inner = self.lock();
         if let Some(since) = inner.running_since.take() {
             inner.used += since.elapsed();
@@ -236,8 +241,10 @@ mod tests {
         let meter = meter(50);
         meter.poll_begins();
         spin(Duration::from_millis(10));
+        assert!(!meter.is_computing());
         assert!(matches!(meter.on_tick(), Tick::Yield(_)));
         meter.poll_ends();
+        assert!(meter.is_computing());
         meter.poll_begins();
         spin(Duration::from_millis(60));
         assert!(matches!(meter.on_tick(), Tick::Spent));

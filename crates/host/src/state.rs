@@ -90,6 +90,11 @@ impl InstanceState {
     pub fn store_limits(&self) -> &StoreLimits {
         &self.limits
     }
+
+    /// See [`StoreLimits::begin_request`].
+    pub fn begin_request(&mut self) {
+        self.limits.begin_request();
+    }
 }
 
 impl StoreState for InstanceState {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::Instant;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -14,6 +14,9 @@ pub(crate) enum Refused {
     /// Its turn did not come in time.
     Waited,
 }
+
+/// A place among the requests at once. Dropping it gives it back.
+pub(crate) type Place = OwnedSemaphorePermit;
 
 /// The door of one component.
 #[derive(Debug)]
@@ -32,15 +35,17 @@ impl Admission {
         }
     }
 
-    /// A place, at once or after waiting up to `patience`. It is given back when dropped.
-    pub(crate) async fn enter(&self, patience: Duration) -> Result<OwnedSemaphorePermit, Refused> {
+    /// A place, at once or after waiting until `deadline`.
+    pub(crate) async fn enter(&self, deadline: Instant) -> Result<Place, Refused> {
         if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
             return Ok(place);
         }
         let Some(_waiting) = Waiting::start(&self.waiting, self.waiting_max) else {
             return Err(Refused::QueueFull);
         };
-        match tokio::time::timeout(patience, Arc::clone(&self.places).acquire_owned()).await {
+        match tokio::time::timeout_at(deadline.into(), Arc::clone(&self.places).acquire_owned())
+            .await
+        {
             Ok(Ok(place)) => Ok(place),
             _ => Err(Refused::Waited),
         }
@@ -69,20 +74,26 @@ impl Drop for Waiting<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    fn within(seconds: u64) -> Instant {
+        tokio::time::Instant::now().into_std() + Duration::from_secs(seconds)
+    }
 
     #[tokio::test(start_paused = true)]
     async fn one_enters_one_waits_the_third_is_refused() {
         let door = Arc::new(Admission::new(1, 1));
-        let patience = Duration::from_secs(5);
-        let first = door.enter(patience).await.unwrap();
+        let deadline = within(5);
+        let first = door.enter(deadline).await.unwrap();
         let waiting = tokio::spawn({
             let door = Arc::clone(&door);
-            async move { door.enter(patience).await.map(drop) }
+            async move { door.enter(deadline).await.map(drop) }
         });
         tokio::task::yield_now().await;
         assert_eq!(
-            door.enter(patience).await.map(drop),
+            door.enter(deadline).await.map(drop),
             Err(Refused::QueueFull)
         );
         drop(first);
@@ -92,9 +103,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn patience_ends_and_the_queue_is_free_again() {
         let door = Admission::new(1, 1);
-        let _first = door.enter(Duration::ZERO).await.unwrap();
+        let _first = door.enter(within(0)).await.unwrap();
         for _ in 0..3 {
-            let refused = door.enter(Duration::from_secs(1)).await.map(drop);
+            let refused = door.enter(within(1)).await.map(drop);
             assert_eq!(refused, Err(Refused::Waited));
         }
     }

@@ -12,12 +12,12 @@ use http::header::CONTENT_LENGTH;
 use http::{Method, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 use wasmtime_wasi_http::WasiBody;
 use wharf_engine::{Fault, FaultKind};
 use wharf_manifest::{ByteSize, Limits};
 
+use crate::admission::Place;
 use crate::component::{Reading, Run};
 use crate::files::FileBody;
 use crate::log::{Level, Log, Message, RequestEvent, RequestId};
@@ -94,7 +94,7 @@ pub(crate) struct GuestBody {
     bytes_left: Option<u64>,
     bytes_max: Option<ByteSize>,
     ended: bool,
-    after: After,
+    after: Option<After>,
 }
 
 /// Who makes a body.
@@ -110,12 +110,14 @@ pub(crate) enum Guest {
 }
 
 /// What a guest needs to go on after its answer.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct After {
     pub(crate) log: Log,
     pub(crate) id: RequestId,
     pub(crate) component: Arc<str>,
     pub(crate) time: Duration,
+    /// Held until the guest is done.
+    pub(crate) place: Option<Place>,
 }
 
 impl GuestBody {
@@ -126,6 +128,11 @@ impl GuestBody {
         after: After,
     ) -> Response<GuestBody> {
         let announced = announced(&response);
+        // Nobody asks for the body of such a response (RFC 9110, section 6.4.1).
+        let bodiless = matches!(
+            response.status(),
+            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+        );
         response.map(|body| GuestBody {
             body,
             guest,
@@ -134,9 +141,14 @@ impl GuestBody {
             announced,
             bytes_left: limits.response.map(|size| size.0),
             bytes_max: limits.response,
-            ended: false,
-            after,
+            ended: bodiless,
+            after: Some(after),
         })
+    }
+
+    /// Nobody will read it, as it answers HEAD: it is whole as it is.
+    pub(crate) fn skip(&mut self) {
+        self.ended = true;
     }
 
     fn note(&mut self, frame: &Frame<Bytes>) -> Result<(), Fault> {
@@ -249,9 +261,23 @@ impl Body for GuestBody {
 
 impl Drop for GuestBody {
     fn drop(&mut self) {
-        let complete = self.ended || self.announced == Some(0) || self.body.is_end_stream();
+        let whole = self.ended || self.announced == Some(0) || self.body.is_end_stream();
+        if !whole {
+            return;
+        }
         let guest = std::mem::replace(&mut self.guest, Guest::Done);
-        let (Guest::Own(run), true) = (guest, complete) else {
+        match (guest, self.after.take()) {
+            (Guest::Own(run), Some(after)) => after.go_on(run),
+            (Guest::Shared(reading), _) => reading.finish(),
+            _ => {}
+        }
+    }
+}
+
+impl After {
+    /// Runs a guest to its end whose response is out.
+    fn go_on(self, run: Run) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;
         };
         let After {
@@ -259,12 +285,12 @@ impl Drop for GuestBody {
             id,
             component,
             time,
-        } = self.after.clone();
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
-            return;
-        };
+            place,
+        } = self;
         runtime.spawn(async move {
-            let problem = match tokio::time::timeout(time, run).await {
+            let ended = tokio::time::timeout(time, run).await;
+            drop(place);
+            let problem = match ended {
                 Ok(Ok(())) => return,
                 Ok(Err(fault)) => fault.message,
                 Err(_) => format!("still at work {time:?} after its response; ended"),
@@ -324,12 +350,8 @@ impl Pending {
         self.0.as_mut().expect("taken only at the end")
     }
 
-    /// The answer begins: its body takes the account, and the place if one is held.
-    pub(crate) fn begin<B: Body>(
-        mut self,
-        response: Response<B>,
-        place: Option<OwnedSemaphorePermit>,
-    ) -> Response<AccountedBody<B>> {
+    /// The answer begins: its body takes the account.
+    pub(crate) fn begin<B: Body>(mut self, response: Response<B>) -> Response<AccountedBody<B>> {
         let account = self.0.take().expect("begins once");
         let status = response.status();
         let announced = announced(&response);
@@ -341,7 +363,6 @@ impl Pending {
             account,
             status,
             bytes_out: 0,
-            place,
         })
     }
 }
@@ -365,7 +386,6 @@ pub(crate) struct AccountedBody<B: Body> {
     bytes_out: u64,
     announced: Option<u64>,
     ended: bool,
-    place: Option<OwnedSemaphorePermit>,
 }
 
 impl<B> Body for AccountedBody<B>
@@ -391,7 +411,6 @@ where
             Some(Err(error)) => {
                 let error = error.into();
                 self.account.error = Some(error.to_string());
-                self.place = None;
                 Poll::Ready(Some(Err(error)))
             }
             None => {

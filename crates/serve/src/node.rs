@@ -16,7 +16,7 @@ use wharf_host::IdleBody;
 use crate::answer::{self, Detail};
 use crate::app::{LiveApp, Target};
 use crate::body::{Account, AccountedBody, AnswerBody, Pending};
-use crate::component::LiveComponent;
+use crate::component::{Admitted, LiveComponent};
 use crate::files::FileRequest;
 use crate::log::{Level, Log, Message, RequestId};
 use crate::request::{self, Origin};
@@ -114,18 +114,18 @@ impl Node {
             Some(overlay) => {
                 if let Some(response) = overlay.respond(request.method(), request.uri().path()) {
                     let response = response.map(AnswerBody::Dev);
-                    return pending.begin(Navigation::other().finish(response), None);
+                    return pending.begin(Navigation::other().finish(response));
                 }
                 let method = request.method().clone();
                 overlay.navigation(&method, request.headers_mut())
             }
             None => Navigation::other(),
         };
-        let (response, place) = match app {
+        let response = match app {
             Some(app) => self.route(&app, request, origin, &mut pending).await,
-            None => (self.no_app(), None),
+            None => self.no_app(),
         };
-        pending.begin(navigation.finish(response), place)
+        pending.begin(navigation.finish(response))
     }
 
     fn no_app(&self) -> Response<AnswerBody> {
@@ -144,21 +144,18 @@ impl Node {
         mut request: Request<Incoming>,
         origin: Origin,
         pending: &mut Pending,
-    ) -> (
-        Response<AnswerBody>,
-        Option<tokio::sync::OwnedSemaphorePermit>,
-    ) {
+    ) -> Response<AnswerBody> {
         if request.method() == Method::CONNECT {
-            return (answer::no_connect(), None);
+            return answer::no_connect();
         }
         if request::wants_upgrade(request.headers()) {
-            return (answer::no_upgrade(), None);
+            return answer::no_upgrade();
         }
         if let Err(bad) = request::prepare(&mut request, origin) {
-            return (answer::text(StatusCode::BAD_REQUEST, bad.text()), None);
+            return answer::text(StatusCode::BAD_REQUEST, bad.text());
         }
         match app.target(request.uri().path()) {
-            None => (answer::no_route(request.uri().path()), None),
+            None => answer::no_route(request.uri().path()),
             Some(Target::Files(files)) => {
                 let file = FileRequest {
                     method: request.method(),
@@ -167,11 +164,11 @@ impl Node {
                     headers: request.headers(),
                 };
                 match files.respond(file).await {
-                    Ok(response) => (response.map(AnswerBody::Files), None),
+                    Ok(response) => response.map(AnswerBody::Files),
                     Err(error) => {
                         pending.account().error = Some(error.to_string());
                         let text = format!("a file cannot be read (request {})", origin.id);
-                        (answer::text(StatusCode::INTERNAL_SERVER_ERROR, text), None)
+                        answer::text(StatusCode::INTERNAL_SERVER_ERROR, text)
                     }
                 }
             }
@@ -188,36 +185,42 @@ impl Node {
         request: Request<Incoming>,
         origin: Origin,
         pending: &mut Pending,
-    ) -> (
-        Response<AnswerBody>,
-        Option<tokio::sync::OwnedSemaphorePermit>,
-    ) {
-        let place = match component.admission().enter(component.limits().time).await {
+    ) -> Response<AnswerBody> {
+        let limits = component.limits();
+        let deadline = Instant::now() + limits.time;
+        let place = match component.admission().enter(deadline).await {
             Ok(place) => place,
             Err(refused) => {
                 pending.account().error = Some(format!(
                     "refused: limit of {} requests at once met",
-                    component.limits().concurrency
+                    limits.concurrency
                 ));
-                return (answer::refused(refused), None);
+                return answer::refused(refused);
             }
         };
-        let idle = component.limits().body_idle;
-        let request = request.map(|body| incoming(body, idle));
+        let is_head = request.method() == Method::HEAD;
         // HTTP/1 leaves out the body of an answer to HEAD by itself.
-        let head_only = request.method() == Method::HEAD && request.version() == Version::HTTP_2;
-        match component.answer(request, origin.id).await {
-            Ok(response) if head_only => {
-                (response.map(|_| AnswerBody::Text(Full::default())), None)
+        let strip = is_head && request.version() == Version::HTTP_2;
+        let request = request.map(|body| incoming(body, limits.body_idle));
+        let admitted = Admitted {
+            id: origin.id,
+            deadline,
+            place,
+        };
+        match component.answer(request, admitted).await {
+            Ok(mut response) => {
+                if is_head {
+                    response.body_mut().skip();
+                }
+                response.map(|body| match strip {
+                    true => AnswerBody::Text(Full::default()),
+                    false => AnswerBody::Guest(Box::new(body)),
+                })
             }
-            Ok(response) => (
-                response.map(|body| AnswerBody::Guest(Box::new(body))),
-                Some(place),
-            ),
             Err(fault) => {
                 self.log_fault(&fault, component, origin.id);
                 pending.account().error = Some(fault.message.clone());
-                (answer::fault(&fault, origin.id, self.detail), None)
+                answer::fault(&fault, origin.id, self.detail)
             }
         }
     }

@@ -47,14 +47,13 @@ async fn a_shared_instance_serves_128_requests_at_most() {
     ] {
         let up = kitchen.up_with(settings);
         let counts = counts(&up, 300).await;
+        let with = |count| counts.iter().filter(|at| **at == count).count();
         let most = *counts.iter().max().unwrap();
-        assert!(most > 1, "{kitchen}: {counts:?}");
         assert!(most <= 128, "{kitchen}: {most} on one instance");
-        for pair in counts.windows(2) {
-            assert!(
-                pair[1] == pair[0] + 1 || pair[1] == 1,
-                "{kitchen}: {counts:?}"
-            );
+        // One that has just answered may not be back yet for the next, which then gets another.
+        assert!(with(1) <= 30, "{kitchen}: {counts:?}");
+        for count in 1..most {
+            assert!(with(count) >= with(count + 1), "{kitchen}: {counts:?}");
         }
     }
 }
@@ -218,6 +217,63 @@ async fn waiting_for_a_place_has_an_end() {
     }
 }
 
+/// The time limit is one for the wait and the work.
+#[tokio::test(flavor = "multi_thread")]
+async fn waiting_for_a_place_is_part_of_the_time() {
+    for kitchen in [P2_PURE, P3_PURE] {
+        let limits = "limits = { concurrency = 1, queue = 1, time = \"3s\" }";
+        let up = kitchen.up_with(limits);
+        let addr = up.addr;
+        let mut first = Client::connect(addr, Wire::H1).await;
+        let holding = first.open(get_request("/stream?n=400&ms=5")).await;
+        let waiting = tokio::spawn(async move { get(addr, "/sleep?ms=2500").await });
+        read_until(&mut holding.into_body(), "chunk 399").await;
+        // It waited for two seconds and would sleep for more than that.
+        let answer = within("the answer", waiting).await.unwrap();
+        assert_eq!(answer.status, 504, "{kitchen}: {}", answer.text());
+    }
+}
+
+/// While a guest works on after its answer, it counts among those at work.
+#[tokio::test(flavor = "multi_thread")]
+async fn work_after_an_answer_holds_its_place() {
+    for (kitchen, isolation) in [(P2_PURE, "shared"), (P3_PURE, "request")] {
+        let up = kitchen.up_with(&format!(
+            "isolation = \"{isolation}\"\nlimits = {{ concurrency = 1, queue = 1, time = \"2s\" }}"
+        ));
+        assert_eq!(get(up.addr, "/after?ms=1500").await.status, 200);
+        let mark = up.server.mark();
+        assert_eq!(get(up.addr, "/hello").await.status, 200);
+        up.logged_request(mark, "/hello");
+        let lines = up.log();
+        let hello = lines.iter().position(|line| line["path"] == "/hello");
+        let after = lines.iter().position(|line| {
+            line["msg"]
+                .as_str()
+                .is_some_and(|text| text.contains("worked after the response"))
+        });
+        assert!(after.is_some() && after < hello, "{kitchen}: {lines:?}");
+    }
+}
+
+/// Nobody waits behind a guest that computes: who comes later gets another instance.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_computing_guest_does_not_hold_others_up() {
+    let up = P3_PURE.up_with("limits = { cpu = \"60s\", time = \"60s\" }");
+    let mut spinning = Vec::new();
+    for _ in 0..3 {
+        let spin = "GET /spin?ms=60000 HTTP/1.1\r\nHost: a\r\n\r\n";
+        spinning.push(Raw::send(up.addr, spin).await);
+        for _ in 0..20 {
+            assert_eq!(get(up.addr, "/hello").await.status, 200);
+        }
+    }
+    drop(spinning);
+    // Their clients left, so they are ended, long before their time.
+    let left = |line: &Value| line["path"] == "/spin" && line["error"].is_string();
+    up.logged(left);
+}
+
 /// With one place in all, the next request shows that the place is free again.
 async fn next_is_let_in(kitchen: Kitchen, up: &Up, path: &str, mark: usize) {
     let logged = up.logged_request(mark, path);
@@ -254,7 +310,12 @@ async fn a_client_that_leaves_gives_its_place_back() {
 /// The guest itself ends, seen by a server that it was asking.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_leaves_takes_its_own_instance_with_it() {
-    for (kitchen, isolation) in [(P2_STD, "shared"), (P2_PURE, "shared")] {
+    for (kitchen, isolation) in [
+        (P2_STD, "shared"),
+        (P2_PURE, "shared"),
+        (P3_STD, "request"),
+        (P3_PURE, "request"),
+    ] {
         let upstream = Upstream::start().await;
         let origin = upstream.origin();
         let up = kitchen.up_with(&format!(

@@ -1,25 +1,26 @@
 //! A component, live: linked, with its authority and limits, and a way to answer.
 
 mod output;
+mod own;
 mod p2;
 mod p3;
-mod ticket;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{Request, Response};
 use wasmtime_wasi_http::WasiBody;
-use wharf_engine::{CpuMeter, Engine, Fault, MemoryBudget, SlowLane, StoreLimits};
+use wharf_engine::{CpuMeter, Engine, Fault, FaultKind, MemoryBudget, SlowLane, StoreLimits};
 use wharf_host::{Authority, HttpHandler, InstanceState, Program};
 use wharf_manifest::{ComponentName, Isolation, Limits};
 
-use crate::admission::Admission;
-use crate::body::{After, GuestBody};
+use self::output::InstanceOutput;
+use crate::admission::{Admission, Place};
+use crate::body::{After, Guest, GuestBody};
 use crate::log::{Log, RequestId};
-use output::InstanceOutput;
-pub(crate) use p2::Run;
-pub(crate) use ticket::Reading;
+
+pub(crate) use own::Run;
+pub(crate) use p3::Reading;
 
 /// Requests that one shared instance answers before it is replaced.
 const REQUESTS_PER_INSTANCE: usize = 128;
@@ -42,14 +43,22 @@ pub(crate) struct Blueprint {
 }
 
 impl Blueprint {
-    /// What a guest needs to go on after its answer to `id`.
-    fn after(&self, id: RequestId) -> After {
-        After {
+    /// The response to `id`, whose body `guest` makes, holding `place` if it is the body's.
+    fn respond(
+        &self,
+        response: Response<WasiBody>,
+        guest: Guest,
+        id: RequestId,
+        place: Option<Place>,
+    ) -> Response<GuestBody> {
+        let after = After {
             log: self.log.clone(),
             id,
             component: Arc::clone(&self.name),
             time: self.limits.time,
-        }
+            place,
+        };
+        GuestBody::wrap(response, guest, &self.limits, after)
     }
 
     /// State for one new instance, its meter, and where its output goes.
@@ -69,10 +78,20 @@ impl Blueprint {
         );
         let state =
             InstanceState::new(&self.authority, limits, output.sink()).map_err(|error| {
-                Fault::new(wharf_engine::FaultKind::Host, error.to_string()).with_hint(error.hint())
+                Fault::new(FaultKind::Host, error.to_string()).with_hint(error.hint())
             })?;
         Ok((state, meter, output))
     }
+}
+
+/// A request that was let in.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    pub(crate) id: RequestId,
+    /// When its response head must be out.
+    pub(crate) deadline: Instant,
+    /// Held as long as a guest may be at work for it.
+    pub(crate) place: Place,
 }
 
 /// A component that answers HTTP.
@@ -138,18 +157,28 @@ impl LiveComponent {
         &self.admission
     }
 
-    /// Answers one request. Dropping the future or the body ends a 0.2 guest; of a 0.3 guest it
-    /// ends this request's streams.
+    /// Answers one request. Dropping the future or the body ends a guest that the request has
+    /// for itself; of a shared one it ends this request's streams, and the instance takes no
+    /// more.
     pub(crate) async fn answer(
         &self,
         request: Request<WasiBody>,
-        id: RequestId,
+        admitted: Admitted,
     ) -> Result<Response<GuestBody>, Fault> {
         match &self.answerer {
-            Answerer::P2(driver) => driver.answer(request, id).await,
-            Answerer::P3(workers) => workers.answer(request, id).await,
+            Answerer::P2(driver) => driver.answer(request, admitted).await,
+            Answerer::P3(workers) => workers.answer(request, admitted).await,
         }
     }
+}
+
+/// The fault of a guest that called `exit`, which no server may.
+fn exit_fault(error: &wasmtime::Error) -> Option<Fault> {
+    let code = wharf_host::exit_code(error)?;
+    Some(
+        Fault::new(FaultKind::Guest, format!("the guest called exit({code})"))
+            .with_hint("a handler returns its response; `exit` ends the whole instance"),
+    )
 }
 
 /// The name of a component, for what is logged a million times.

@@ -6,10 +6,7 @@
 //! of its own, for as long as its time limit allows.
 
 use std::collections::VecDeque;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::Poll;
 use std::time::Instant;
 
 use http::{Request, Response};
@@ -18,16 +15,14 @@ use wasmtime::Store;
 use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
 use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyPre};
 use wasmtime_wasi_http::{WasiBody, WasiHttpView};
-use wharf_engine::{CpuMeter, Fault, FaultKind, LimitHit, Metered};
+use wharf_engine::{CpuMeter, Fault};
 use wharf_host::InstanceState;
 
 use super::output::InstanceOutput;
-use super::{Blueprint, INSTANCE_IDLE, REQUESTS_PER_INSTANCE};
-use crate::body::{Guest, GuestBody};
+use super::own::{self, Run};
+use super::{Admitted, Blueprint, INSTANCE_IDLE, REQUESTS_PER_INSTANCE};
+use crate::body::GuestBody;
 use crate::log::RequestId;
-
-/// The run of a guest to its end.
-pub(crate) type Run = Metered<Pin<Box<dyn Future<Output = Result<(), Fault>> + Send>>>;
 
 /// Answers requests with instances of one 0.2 component.
 #[derive(Debug)]
@@ -93,39 +88,11 @@ impl Driver {
     pub(super) async fn answer(
         &self,
         request: Request<WasiBody>,
-        id: RequestId,
+        admitted: Admitted,
     ) -> Result<Response<GuestBody>, Fault> {
-        let (sender, mut head) = oneshot::channel();
-        let limits = &self.0.blueprint.limits;
-        let mut run = self.0.start(request, id, sender)?;
-        let to_head = std::future::poll_fn(|cx| {
-            // The guest sends the head while it is polled, so it is polled first.
-            let ended = Pin::new(&mut run).poll(cx);
-            if let Poll::Ready(head) = Pin::new(&mut head).poll(cx) {
-                return Poll::Ready(match (head, ended) {
-                    (Ok(Ok(response)), Poll::Ready(Ok(()))) => Ok((response, true)),
-                    (Ok(Ok(response)), Poll::Pending) => Ok((response, false)),
-                    (_, Poll::Ready(Err(fault))) => Err(fault),
-                    (Ok(Err(code)), _) => Err(refused_by_guest(&code)),
-                    (Err(_), _) => Err(no_response()),
-                });
-            }
-            match ended {
-                Poll::Ready(Err(fault)) => Poll::Ready(Err(fault)),
-                Poll::Ready(Ok(())) => Poll::Ready(Err(no_response())),
-                Poll::Pending => Poll::Pending,
-            }
-        });
-        let (response, ended) = tokio::time::timeout(limits.time, to_head)
-            .await
-            .map_err(|_| Fault::limit(LimitHit::Time { limit: limits.time }))??;
-        let guest = if ended { Guest::Done } else { Guest::Own(run) };
-        Ok(GuestBody::wrap(
-            response,
-            guest,
-            limits,
-            self.0.blueprint.after(id),
-        ))
+        let (sender, head) = oneshot::channel();
+        let run = self.0.start(request, admitted.id, sender)?;
+        own::answer(run, head, &self.0.blueprint, admitted).await
     }
 }
 
@@ -139,8 +106,8 @@ impl Shared {
         head: oneshot::Sender<Head>,
     ) -> Result<Run, Fault> {
         let shared = Arc::clone(self);
-        if let Some(live) = self.take_idle() {
-            live.meter.refill();
+        if let Some(mut live) = self.take_idle() {
+            live.store.data_mut().begin_request();
             let meter = live.meter.clone();
             let run = async move { shared.run(live, request, id, head).await };
             return Ok(meter.measure(Box::pin(run)));
@@ -152,7 +119,7 @@ impl Shared {
                 let mut store = shared.blueprint.engine.new_store(state);
                 let proxy = match shared.pre.instantiate_async(&mut store).await {
                     Ok(proxy) => proxy,
-                    Err(error) => return Err(fault_of(&error, &store)),
+                    Err(error) => return Err(own::fault(&error, &store)),
                 };
                 let live = Live {
                     store,
@@ -183,7 +150,7 @@ impl Shared {
                 self.keep(live);
                 Ok(())
             }
-            Err(error) => Err(fault_of(&error, &live.store)),
+            Err(error) => Err(own::fault(&error, &live.store)),
         }
     }
 
@@ -248,21 +215,4 @@ async fn call(
         .wasi_http_incoming_handler()
         .call_handle(&mut live.store, request, out)
         .await
-}
-
-fn fault_of(error: &wasmtime::Error, store: &Store<InstanceState>) -> Fault {
-    super::p3::exit_fault(error)
-        .unwrap_or_else(|| Fault::from_wasmtime(error, store.data().store_limits().hit()))
-}
-
-fn no_response() -> Fault {
-    Fault::new(FaultKind::Guest, "the guest ended without a response")
-        .with_hint("it must set the response outparam before it returns")
-}
-
-fn refused_by_guest(code: &ErrorCode) -> Fault {
-    Fault::new(
-        FaultKind::Guest,
-        format!("the guest answered with an error: {code:?}"),
-    )
 }
