@@ -48,6 +48,17 @@ pub(crate) fn exhaust_stack() -> Result<Response> {
     Ok(deeper(0).to_string().into_response())
 }
 
+/// Begins more and more that never ends, each with handles of its own.
+pub(crate) async fn exhaust_handles() -> Result<Response> {
+    loop {
+        for _ in 0..100 {
+            wharf_sdk::spawn(time::sleep(Duration::from_secs(3600)));
+        }
+        // The others have their turn.
+        time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
 /// Waits for longer than any limit.
 pub(crate) async fn never() -> Result<Response> {
     loop {

@@ -60,6 +60,7 @@ async fn handle(request: Request) -> Result<Response> {
         "/oom" => faults::exhaust_memory(),
         "/recurse" => faults::exhaust_stack(),
         "/never" => faults::never().await,
+        "/leak" => faults::exhaust_handles().await,
 
         path => Err(Error::with_status(
             StatusCode::NOT_FOUND,

@@ -7,8 +7,7 @@ use crate::up_client::{Answer, Client, WIRES, Wire, get, get_request, read_until
 use crate::up_kitchen::{KITCHENS, Kitchen, P2_PURE, P2_STD, P3_PURE, Up, sandbox};
 
 /// Limits that are met soon.
-const TIGHT: &str =
-    "limits = { cpu = \"200ms\", time = \"1s\", memory = \"32MiB\", body_idle = \"1s\" }";
+const TIGHT: &str = "limits = { cpu = \"200ms\", time = \"1s\", memory = \"32MiB\", body_idle = \"1s\", handles = 500 }";
 
 /// How a route of the kitchen fails before its response begins.
 struct Case {
@@ -20,7 +19,7 @@ struct Case {
     needs_std: bool,
 }
 
-const CASES: [Case; 7] = [
+const CASES: [Case; 8] = [
     Case {
         path: "/panic",
         status: 500,
@@ -68,6 +67,14 @@ const CASES: [Case; 7] = [
         kind: "guest",
         message: "used memory that it does not have",
         hint: "recursion",
+        needs_std: false,
+    },
+    Case {
+        path: "/leak",
+        status: 500,
+        kind: "limit",
+        message: "limit of 500 handles met",
+        hint: "limits.handles",
         needs_std: false,
     },
     Case {

@@ -56,8 +56,7 @@ pub(super) async fn answer<E: Debug>(
 
 /// Why the guest ended before it was done.
 pub(super) fn fault(error: &wasmtime::Error, store: &Store<InstanceState>) -> Fault {
-    exit_fault(error)
-        .unwrap_or_else(|| Fault::from_wasmtime(error, store.data().store_limits().hit()))
+    exit_fault(error).unwrap_or_else(|| store.data().store_limits().fault(error))
 }
 
 fn no_response() -> Fault {
