@@ -289,6 +289,26 @@ fn a_loop_ends_with_its_time() {
     }
 }
 
+/// As a shell does on Ctrl-C; 130 is how it sees a program that the signal ended.
+#[test]
+fn an_interrupt_ends_it_at_once() {
+    let interrupt = ["timeout", "--preserve-status", "--signal=INT"];
+    let interrupt = || interrupt.into_iter().chain(["--kill-after=30", "1"]);
+    for wasi in ALL {
+        let sandbox = with_command(wasi);
+        let word: &[&str] = if wasi == Wasi::P1 {
+            &["loop"]
+        } else {
+            &["sleep", "600000"]
+        };
+        // So that it is compiled by then.
+        run(&sandbox, &["--time", "10ms"], word).expect_code(124);
+        let arguments = ["run", "cmd.wasm", "--"].iter().chain(word);
+        let ended = sandbox.command(arguments).through(interrupt()).output();
+        assert_eq!(ended.expect_code(130).stderr, "", "{wasi:?}");
+    }
+}
+
 #[test]
 fn a_start_function_that_never_ends_is_ended() {
     let sandbox = sandbox();
