@@ -3,8 +3,9 @@
 use std::fmt;
 
 use wasmtime::Trap;
+use wasmtime::component::ResourceTableError;
 
-use crate::limits::LimitHit;
+use crate::limits::{LimitHit, StoreLimits};
 
 /// Whose fault it was; decides HTTP status, exit code and log field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -85,6 +86,18 @@ impl Fault {
         self
     }
 
+    /// Reads what Wasmtime reports of a store with these limits.
+    pub fn of_store(error: &wasmtime::Error, limits: &StoreLimits) -> Fault {
+        let handles = LimitHit::Handles {
+            limit: limits.handles_max(),
+        };
+        let hit = match is_out_of_handles(error) {
+            true => Some(&handles),
+            false => limits.hit(),
+        };
+        Fault::from_wasmtime(error, hit)
+    }
+
     /// Reads what Wasmtime reports. `hit` is the limit that the store met before, if any: a
     /// guest that could not get memory usually traps a little later.
     pub fn from_wasmtime(error: &wasmtime::Error, hit: Option<&LimitHit>) -> Fault {
@@ -123,6 +136,12 @@ impl Fault {
             ..Fault::new(kind, first_line(&message))
         }
     }
+}
+
+fn is_out_of_handles(error: &wasmtime::Error) -> bool {
+    matches!(error.downcast_ref(), Some(ResourceTableError::Full))
+        // Wasmtime has no type for its own.
+        || error.root_cause().to_string().ends_with("store handle limit exceeded")
 }
 
 fn first_line(text: &str) -> String {

@@ -6,10 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use wasmtime::ResourceLimiter;
-use wasmtime::component::ResourceTableError;
 use wharf_manifest::ByteSize;
 
-use crate::fault::Fault;
 use crate::meter::{CpuMeter, Tick};
 use crate::ticker::Awake;
 
@@ -156,22 +154,9 @@ impl StoreLimits {
         self.hit.as_ref()
     }
 
-    /// The fault behind what Wasmtime reports of this store.
-    pub fn fault(&self, error: &wasmtime::Error) -> Fault {
-        let handles = LimitHit::Handles {
-            limit: self.handles_max,
-        };
-        let hit = match is_out_of_handles(error) {
-            true => Some(&handles),
-            false => self.hit.as_ref(),
-        };
-        Fault::from_wasmtime(error, hit)
-    }
-
-    /// The instance takes a request: its CPU budget is whole again, and what an earlier request
-    /// met is no explanation any more.
-    pub fn begin_request(&mut self) {
-        self.meter.refill();
+    /// The instance is free for the next request: what an earlier one met is no explanation any
+    /// more.
+    pub fn forget_hit(&mut self) {
         self.hit = None;
     }
 
@@ -232,12 +217,6 @@ impl StoreLimits {
         self.memory_used = total;
         true
     }
-}
-
-fn is_out_of_handles(error: &wasmtime::Error) -> bool {
-    matches!(error.downcast_ref(), Some(ResourceTableError::Full))
-        // Wasmtime has no type for its own.
-        || error.root_cause().to_string().ends_with("store handle limit exceeded")
 }
 
 impl Drop for StoreLimits {
@@ -308,7 +287,7 @@ mod tests {
         assert!(limits.hit().is_none());
         assert!(!limits.memory_growing(0, 300, None).unwrap());
         assert_eq!(limits.hit().unwrap().to_string(), "memory limit of 1KB met");
-        limits.begin_request();
+        limits.forget_hit();
         assert!(limits.hit().is_none(), "an earlier request's");
     }
 

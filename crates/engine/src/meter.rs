@@ -31,6 +31,8 @@ pub struct CpuMeter(Arc<Mutex<Inner>>);
 #[derive(Debug)]
 struct Inner {
     budget: Duration,
+    /// Requests at work, each of which brings the whole budget.
+    requests: u32,
     used: Duration,
     running_since: Option<Since>,
     /// The thread's CPU clock is read rather than the wall clock.
@@ -41,6 +43,12 @@ struct Inner {
     stopped_by_tick: bool,
     lane: SlowLane,
     place: Option<OwnedSemaphorePermit>,
+}
+
+impl Inner {
+    fn is_spent(&self) -> bool {
+        self.used > self.budget * self.requests.max(1)
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -83,6 +91,7 @@ impl CpuMeter {
     pub fn new(budget: Duration, lane: SlowLane) -> CpuMeter {
         CpuMeter(Arc::new(Mutex::new(Inner {
             budget,
+            requests: 0,
             used: Duration::ZERO,
             running_since: None,
             precise: false,
@@ -93,17 +102,29 @@ impl CpuMeter {
         })))
     }
 
-    /// Gives the guest its whole budget anew, for the next request on the same instance.
-    pub fn refill(&self) {
-        self.lock().used = Duration::ZERO;
+    /// A request begins on the instance: it brings a whole budget, beside those of the others
+    /// at work. The first one finds nothing used.
+    pub fn request_begins(&self) {
+        let mut inner = self.lock();
+        if inner.requests == 0 {
+            inner.used = Duration::ZERO;
+        }
+        inner.requests += 1;
     }
 
-    /// CPU time used since the start or the last [`CpuMeter::refill`].
+    /// A request is over: its budget goes with it, used or not.
+    pub fn request_ends(&self) {
+        let mut inner = self.lock();
+        inner.requests = inner.requests.saturating_sub(1);
+        inner.used = inner.used.saturating_sub(inner.budget);
+    }
+
+    /// CPU time used, less what went with requests that are over.
     pub fn used(&self) -> Duration {
         self.lock().used
     }
 
-    /// The budget.
+    /// The budget of one request.
     pub fn budget(&self) -> Duration {
         self.lock().budget
     }
@@ -154,7 +175,7 @@ impl CpuMeter {
         let elapsed = since.elapsed();
         if elapsed < TICK / 2 && inner.ticks_in_a_row == 0 {
             // The tick passed while the guest waited; what it used before counts all the same.
-            return match inner.used > inner.budget {
+            return match inner.is_spent() {
                 true => Tick::Spent,
                 false => Tick::Continue,
             };
@@ -162,7 +183,7 @@ impl CpuMeter {
         inner.used += elapsed;
         inner.precise = true;
         inner.running_since = Some(Since::now(true));
-        if inner.used > inner.budget {
+        if inner.is_spent() {
             return Tick::Spent;
         }
         inner.ticks_in_a_row += 1;
@@ -248,8 +269,32 @@ mod tests {
         meter.poll_begins();
         spin(Duration::from_millis(60));
         assert!(matches!(meter.on_tick(), Tick::Spent));
-        meter.refill();
+        meter.request_begins();
         assert_eq!(meter.used(), Duration::ZERO);
+    }
+
+    #[test]
+    fn each_request_at_work_brings_its_budget() {
+        let meter = meter(50);
+        let spins = |ms| {
+            meter.poll_begins();
+            spin(Duration::from_millis(ms));
+            let tick = meter.on_tick();
+            meter.poll_ends();
+            matches!(tick, Tick::Spent)
+        };
+        meter.request_begins();
+        meter.request_begins();
+        assert!(!spins(70), "two may use more than one");
+        meter.request_ends();
+        assert!(
+            !spins(1),
+            "what it brought is gone, and as much of what was used"
+        );
+        assert!(spins(50));
+        meter.request_ends();
+        meter.request_begins();
+        assert!(!spins(20), "the first one finds nothing used");
     }
 
     #[tokio::test]

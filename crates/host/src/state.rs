@@ -91,9 +91,9 @@ impl InstanceState {
         &self.limits
     }
 
-    /// See [`StoreLimits::begin_request`].
-    pub fn begin_request(&mut self) {
-        self.limits.begin_request();
+    /// See [`StoreLimits::forget_hit`].
+    pub fn forget_hit(&mut self) {
+        self.limits.forget_hit();
     }
 }
 

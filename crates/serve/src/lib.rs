@@ -23,6 +23,7 @@
 #![forbid(unsafe_code)]
 
 pub mod files;
+mod length;
 pub mod log;
 pub mod watch;
 

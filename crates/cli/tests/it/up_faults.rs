@@ -3,11 +3,13 @@
 use http_body_util::BodyExt;
 use serde_json::Value;
 
-use crate::up_client::{Answer, Client, WIRES, Wire, get, get_request, read_until, within};
+use crate::up_client::{
+    Answer, Client, Upstream, WIRES, Wire, get, get_request, read_until, within,
+};
 use crate::up_kitchen::{KITCHENS, Kitchen, P2_PURE, P2_STD, P3_PURE, Up, sandbox};
 
 /// Limits that are met soon.
-const TIGHT: &str = "limits = { cpu = \"200ms\", time = \"1s\", memory = \"32MiB\", body_idle = \"1s\", handles = 500 }";
+const TIGHT: &str = "limits = { cpu = \"200ms\", time = \"3s\", memory = \"32MiB\", body_idle = \"1s\", handles = 500 }";
 
 /// How a route of the kitchen fails before its response begins.
 struct Case {
@@ -81,7 +83,7 @@ const CASES: [Case; 8] = [
         path: "/never",
         status: 504,
         kind: "limit",
-        message: "time limit of 1s met",
+        message: "time limit of 3s met",
         hint: "limits.time",
         needs_std: false,
     },
@@ -275,6 +277,69 @@ async fn a_trap_takes_no_safe_request_with_it() {
             assert_eq!(answer.status, 200, "{kitchen}: {}", answer.text());
         }
     }
+}
+
+/// The same when one of them meets a limit of their instance: alone, each has the limit for
+/// itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_takes_no_safe_request_with_it() {
+    const AT_ONCE: usize = 8;
+    let settings = |origin: &str| {
+        format!(
+            "grants = {{ http = [\"{origin}\"] }}\n\
+             limits = {{ cpu = \"100ms\", memory = \"16MiB\", handles = 500 }}"
+        )
+    };
+    for path in ["/loop", "/oom", "/leak"] {
+        let upstream = Upstream::start().await;
+        let up = P3_PURE.up_with(&settings(&upstream.origin()));
+        let (addr, proxy) = (up.addr, upstream.proxy_path());
+        let mut waiting = tokio::task::JoinSet::new();
+        for _ in 0..AT_ONCE {
+            let proxy = proxy.clone();
+            waiting.spawn(async move { get(addr, &proxy).await });
+        }
+        let mut asked = Vec::new();
+        for _ in 0..AT_ONCE {
+            asked.push(upstream.request().await);
+        }
+        assert_eq!(get(addr, path).await.status, 500, "{path}");
+        for asked in asked {
+            asked.answer("an answer").await;
+        }
+        let answering = tokio::spawn(async move {
+            loop {
+                upstream.request().await.answer("an answer").await;
+            }
+        });
+        while let Some(answer) = within("an answer", waiting.join_next()).await {
+            let answer = answer.unwrap();
+            assert_eq!(answer.text(), "an answer", "{path}");
+        }
+        answering.abort();
+    }
+}
+
+/// Each of many is done in a moment; together they work for longer than one may.
+#[tokio::test(flavor = "multi_thread")]
+async fn work_after_answers_has_its_own_time_each() {
+    let up = P3_PURE.up_with("limits = { time = \"1s\" }");
+    let mut client = Client::connect(up.addr, Wire::H1).await;
+    const COUNT: usize = 8;
+    for _ in 0..COUNT {
+        assert_eq!(client.get("/after?ms=300").await.status, 200);
+        assert_eq!(client.get("/sleep?ms=250").await.status, 200);
+    }
+    let ended = |line: &Value| {
+        let text = line["msg"].as_str().unwrap_or_default();
+        text.contains("worked after the response")
+    };
+    let mut mark = 0;
+    for _ in 0..COUNT {
+        mark = up.position_after(mark, ended);
+    }
+    let faults = up.log().into_iter().filter(|line| line["kind"].is_string());
+    assert_eq!(faults.count(), 0);
 }
 
 /// The head of one request is out when another ends their instance.

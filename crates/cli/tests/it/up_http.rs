@@ -33,6 +33,8 @@ async fn whole_messages() {
                     "{kitchen} {wire:?} {method} {path}"
                 );
             }
+            let empty = up.logged(|line| line["status"] == 204);
+            assert!(empty["error"].is_null(), "{kitchen} {wire:?}: {empty}");
             let request = Request::post("/echo").header("content-type", "text/x-shout");
             let echo = client.send(request.body(full("ho")).unwrap()).await;
             assert_eq!(

@@ -130,6 +130,16 @@ impl Up {
         parsed(&line).expect("it was parsed before")
     }
 
+    /// Waits for a line like `logged_after`, and says how many lines come before its end.
+    #[track_caller]
+    pub(crate) fn position_after(&self, mark: usize, wanted: impl Fn(&Value) -> bool) -> usize {
+        let is_wanted = |line: &str| parsed(line).is_some_and(|line| wanted(&line));
+        self.server.wait_for_line_after(mark, is_wanted, LINE_LIMIT);
+        let lines = self.server.lines();
+        let at = lines[mark..].iter().position(|line| is_wanted(line));
+        mark + at.expect("it was there before") + 1
+    }
+
     /// The line of the first request of `path` that has ended, after the first `mark` lines.
     #[track_caller]
     pub(crate) fn logged_request(&self, mark: usize, path: &str) -> Value {

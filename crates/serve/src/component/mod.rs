@@ -1,9 +1,12 @@
 //! A component, live: linked, with its authority and limits, and a way to answer.
 
+mod guest_body;
+mod link;
 mod output;
 mod own;
 mod p2;
 mod p3;
+mod ticket;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,13 +17,12 @@ use wharf_engine::{CpuMeter, Engine, Fault, FaultKind, MemoryBudget, SlowLane, S
 use wharf_host::{Authority, HttpHandler, InstanceState, Program};
 use wharf_manifest::{ComponentName, Isolation, Limits};
 
+use self::guest_body::{After, Guest};
 use self::output::InstanceOutput;
 use crate::admission::{Admission, Place};
-use crate::body::{After, Guest, GuestBody};
 use crate::log::{Log, RequestId};
 
-pub(crate) use own::Run;
-pub(crate) use p3::Reading;
+pub(crate) use self::guest_body::GuestBody;
 
 /// Requests that one shared instance answers before it is replaced.
 const REQUESTS_PER_INSTANCE: usize = 128;

@@ -9,14 +9,11 @@ use http::Response;
 use tokio::sync::oneshot;
 use wasmtime::Store;
 use wasmtime_wasi_http::WasiBody;
-use wharf_engine::{Fault, FaultKind, LimitHit, Metered};
+use wharf_engine::{Fault, FaultKind, LimitHit};
 use wharf_host::InstanceState;
 
+use super::guest_body::{Guest, GuestBody, Run};
 use super::{Admitted, Blueprint, exit_fault};
-use crate::body::{Guest, GuestBody};
-
-/// The run of a guest to its end.
-pub(crate) type Run = Metered<Pin<Box<dyn Future<Output = Result<(), Fault>> + Send>>>;
 
 /// Runs the guest until its head is out; the body of the response runs it on.
 pub(super) async fn answer<E: Debug>(
@@ -43,20 +40,28 @@ pub(super) async fn answer<E: Debug>(
             Poll::Pending => Poll::Pending,
         }
     });
-    let (response, ended) = tokio::time::timeout_at(admitted.deadline.into(), to_head)
-        .await
-        .map_err(|_| {
-            Fault::limit(LimitHit::Time {
-                limit: blueprint.limits.time,
-            })
-        })??;
-    let guest = if ended { Guest::Done } else { Guest::Own(run) };
-    Ok(blueprint.respond(response, guest, admitted.id, Some(admitted.place)))
+    let answered = tokio::time::timeout_at(admitted.deadline.into(), to_head).await;
+    let out_of_time = || {
+        Fault::limit(LimitHit::Time {
+            limit: blueprint.limits.time,
+        })
+    };
+    match answered.unwrap_or_else(|_| Err(out_of_time())) {
+        Ok((response, ended)) => {
+            let guest = if ended { Guest::Done } else { Guest::Own(run) };
+            Ok(blueprint.respond(response, guest, admitted.id, Some(admitted.place)))
+        }
+        Err(fault) => {
+            // The guest goes before its place is given to another.
+            drop(run);
+            Err(fault)
+        }
+    }
 }
 
 /// Why the guest ended before it was done.
 pub(super) fn fault(error: &wasmtime::Error, store: &Store<InstanceState>) -> Fault {
-    exit_fault(error).unwrap_or_else(|| store.data().store_limits().fault(error))
+    exit_fault(error).unwrap_or_else(|| Fault::of_store(error, store.data().store_limits()))
 }
 
 fn no_response() -> Fault {

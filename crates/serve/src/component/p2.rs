@@ -18,10 +18,9 @@ use wasmtime_wasi_http::{WasiBody, WasiHttpView};
 use wharf_engine::{CpuMeter, Fault};
 use wharf_host::InstanceState;
 
+use super::guest_body::{GuestBody, Run};
 use super::output::InstanceOutput;
-use super::own::{self, Run};
-use super::{Admitted, Blueprint, INSTANCE_IDLE, REQUESTS_PER_INSTANCE};
-use crate::body::GuestBody;
+use super::{Admitted, Blueprint, INSTANCE_IDLE, REQUESTS_PER_INSTANCE, own};
 use crate::log::RequestId;
 
 /// Answers requests with instances of one 0.2 component.
@@ -107,7 +106,9 @@ impl Shared {
     ) -> Result<Run, Fault> {
         let shared = Arc::clone(self);
         if let Some(mut live) = self.take_idle() {
-            live.store.data_mut().begin_request();
+            live.store.data_mut().forget_hit();
+            live.meter.request_ends();
+            live.meter.request_begins();
             let meter = live.meter.clone();
             let run = async move { shared.run(live, request, id, head).await };
             return Ok(meter.measure(Box::pin(run)));

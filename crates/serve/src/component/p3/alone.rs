@@ -13,9 +13,8 @@ use wharf_engine::Fault;
 use wharf_host::InstanceState;
 
 use super::call::Call;
-use crate::body::GuestBody;
 use crate::component::output::InstanceOutput;
-use crate::component::{Admitted, Blueprint, own};
+use crate::component::{Admitted, Blueprint, GuestBody, own};
 use crate::log::RequestId;
 
 type Head = Result<Response<WasiBody>, ErrorCode>;

@@ -29,9 +29,7 @@ impl<'a> Call<'a> {
         request: Request<WasiBody>,
     ) -> wasmtime::Result<Call<'a>> {
         accessor.with(|mut access| {
-            let state = access.get();
-            state.begin_request();
-            let view = state.http();
+            let view = access.get().http();
             let (request, sent) = p3::Request::from_http(view.hooks, request);
             let request = view.table.push(request)?;
             let handler = service.wasi_http_handler().func_handle();

@@ -1,16 +1,16 @@
 //! WASI 0.3: instances shared by several requests, or one for each.
 //!
 //! A shared instance takes up to [`REQUESTS_PER_INSTANCE`] requests, some at once if nothing
-//! that it imports stalls the others. The CPU and memory limits are the instance's; its CPU
-//! budget is whole again with each request that it takes. A request past its deadline is
-//! answered from outside and its instance takes no more; a trap ends the instance, and safe
-//! requests that it had not answered are run once more, each on an instance of its own.
+//! that it imports stalls the others. Its limits are for all of them together; its CPU budget
+//! grows with the requests at work. A request past its deadline is answered from outside and
+//! its instance takes no more. A trap or a limit ends the instance; safe requests that it had
+//! not answered are run once more, each on an instance of its own.
 
 mod alone;
 mod call;
 mod pool;
-mod retirement;
-mod ticket;
+mod roll;
+mod watch;
 mod worker;
 
 use std::sync::Arc;
@@ -20,18 +20,16 @@ use http_body::Body as _;
 use http_body_util::{BodyExt, Empty};
 use wasmtime_wasi_http::WasiBody;
 use wasmtime_wasi_http::p3::bindings::ServicePre;
-use wharf_engine::{Fault, FaultKind, LimitHit};
+use wharf_engine::{Fault, LimitHit};
 use wharf_host::InstanceState;
 use wharf_manifest::Isolation;
 
 use self::alone::Alone;
 use self::pool::{Job, Pool};
-use self::ticket::Ticket;
+use super::guest_body::{Guest, GuestBody};
+use super::ticket::{Ticket, Unanswered};
 use super::{Admitted, Blueprint, REQUESTS_PER_INSTANCE};
-use crate::body::{Guest, GuestBody};
 use crate::log::{Level, Message};
-
-pub(crate) use ticket::Reading;
 
 /// Answers requests with instances of one 0.3 component.
 pub(super) struct Workers {
@@ -58,7 +56,13 @@ impl Workers {
     ) -> Workers {
         let shared = (isolation == Isolation::Shared).then(|| {
             let (blueprint, pre) = (Arc::clone(&blueprint), pre.clone());
-            Arc::new(Pool::new(blueprint, pre, at_once, REQUESTS_PER_INSTANCE))
+            Arc::new(Pool::new(
+                blueprint,
+                pre,
+                at_once,
+                REQUESTS_PER_INSTANCE,
+                worker::start,
+            ))
         });
         Workers {
             shared,
@@ -84,39 +88,37 @@ impl Workers {
             place,
         } = admitted;
         let again = repeatable(&request);
-        let (ticket, asking) = Ticket::issue(id, deadline, place);
+        let (ticket, asking) = Ticket::issue(id, deadline, place, again.is_some());
         pool.give(Job { request, ticket });
         let Some(answer) = asking.answer().await else {
             return Err(Fault::limit(LimitHit::Time {
                 limit: self.blueprint.limits.time,
             }));
         };
-        let unanswered = match answer {
+        let Unanswered {
+            fault,
+            again: place,
+        } = match answer {
             Ok((response, reading)) => {
                 let guest = Guest::Shared(reading);
                 return Ok(self.blueprint.respond(response, guest, id, None));
             }
             Err(unanswered) => unanswered,
         };
-        let fault = unanswered.fault;
-        // The instance died under it, maybe by another's fault.
-        let blameless = fault.kind == FaultKind::Guest && fault.limit.is_none();
-        match (again, unanswered.place) {
-            (Some(request), Some(place)) if blameless => {
-                self.blueprint.log.message(
-                    Message::new(Level::Debug, "a safe request is run once more")
-                        .with("request_id", id)
-                        .with("error", fault.message),
-                );
-                let admitted = Admitted {
-                    id,
-                    deadline,
-                    place,
-                };
-                self.alone.answer(request, admitted).await
-            }
-            _ => Err(fault),
-        }
+        let (Some(request), Some(place)) = (again, place) else {
+            return Err(*fault);
+        };
+        self.blueprint.log.message(
+            Message::new(Level::Debug, "a safe request is run once more")
+                .with("request_id", id)
+                .with("error", fault.message),
+        );
+        let admitted = Admitted {
+            id,
+            deadline,
+            place,
+        };
+        self.alone.answer(request, admitted).await
     }
 }
 

@@ -13,10 +13,9 @@ use wasmtime_wasi_http::WasiBody;
 use wasmtime_wasi_http::p3::bindings::ServicePre;
 use wharf_host::InstanceState;
 
-use super::retirement::Retirement;
-use super::ticket::Ticket;
-use super::worker;
+use super::roll::Roll;
 use crate::component::Blueprint;
+use crate::component::ticket::Ticket;
 
 /// A request, and the ticket by which it is answered.
 pub(super) struct Job {
@@ -32,6 +31,8 @@ pub(super) struct Pool {
     pub(super) at_once: usize,
     /// Requests that one instance takes in its life.
     pub(super) requests: usize,
+    /// Makes an instance and sets it to work.
+    start: fn(Seat, Job),
     desk: Mutex<Desk>,
 }
 
@@ -55,12 +56,14 @@ impl Pool {
         pre: ServicePre<InstanceState>,
         at_once: usize,
         requests: usize,
+        start: fn(Seat, Job),
     ) -> Pool {
         Pool {
             blueprint,
             pre,
             at_once,
             requests,
+            start,
             desk: Mutex::default(),
         }
     }
@@ -85,11 +88,11 @@ impl Pool {
         }
     }
 
-    /// The next request that somebody still waits for, for `instance`.
-    pub(super) fn take(&self, instance: &Arc<Retirement>) -> Option<Job> {
+    /// The next request that somebody still waits for; it is on `roll` now.
+    pub(super) fn take(&self, roll: &Roll) -> Option<Job> {
         loop {
             let job = self.lock().queue.pop_front()?;
-            if job.ticket.take(instance) {
+            if roll.take(&job.ticket) {
                 return Some(job);
             }
         }
@@ -125,7 +128,7 @@ impl Pool {
             parked: false,
             starting: true,
         };
-        tokio::spawn(worker::work(seat, job));
+        (self.start)(seat, job);
     }
 }
 

@@ -6,12 +6,10 @@
 
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::task::Poll;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use tokio::time::Sleep;
 use wasmtime::Store;
 use wasmtime::component::Accessor;
 use wasmtime_wasi_http::p3::bindings::Service;
@@ -20,59 +18,91 @@ use wharf_host::InstanceState;
 
 use super::call::Call;
 use super::pool::{Job, Pool, Seat};
-use super::retirement::Retirement;
-use super::ticket::{Stage, Ticket};
+use super::roll::Roll;
+use super::watch::{End, Watch};
 use crate::component::output::InstanceOutput;
-use crate::component::{Blueprint, INSTANCE_IDLE, own};
+use crate::component::ticket::{Stage, Ticket};
+use crate::component::{Blueprint, own};
 use crate::log::{Level, Message};
 
-/// How long a guest may go on for a client that left: if it works for nobody else, it is ended
-/// then; else what goes on does not count among the requests at once any more.
-const LEAVING: Duration = Duration::from_secs(1);
-/// How often it is looked whether anybody still reads from an instance.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Makes an instance and sets it to work in a task of its own.
+pub(super) fn start(seat: Seat, first: Job) {
+    tokio::spawn(work(seat, first));
+}
 
-/// Makes an instance and answers requests with it, `first` and others, until it is idle too
-/// long, has taken all that it may, or fails.
-pub(super) async fn work(mut seat: Seat, first: Job) {
+/// Answers requests with an instance, `first` and others, until it is idle too long, has taken
+/// all that it may, or fails.
+async fn work(mut seat: Seat, first: Job) {
     let pool = Arc::clone(seat.pool());
-    let roll = Roll::default();
-    if !first.ticket.take(&roll.retirement) {
+    let (state, meter, output) = match pool.blueprint.state() {
+        Ok(parts) => parts,
+        Err(fault) => return first.ticket.fail(fault),
+    };
+    let roll = Roll::new(meter.clone());
+    if !roll.take(&first.ticket) {
         return;
     }
-    roll.add(&first.ticket);
-    let mut instance = match Instance::make(&pool, first.ticket.deadline()).await {
-        Ok(instance) => instance,
-        Err(fault) => return roll.end(Some(&fault)),
+    let mut store = pool.blueprint.engine.new_store(state);
+    let service = {
+        let making = meter.measure(Box::pin(pool.pre.instantiate_async(&mut store)));
+        match tokio::time::timeout_at(first.ticket.deadline().into(), making).await {
+            Ok(Ok(service)) => service,
+            Ok(Err(error)) => return first.ticket.fail(own::fault(&error, &store)),
+            Err(_) => return first.ticket.fail(out_of_time(&pool.blueprint)),
+        }
     };
     seat.started();
+    let mut instance = Instance {
+        store,
+        service,
+        meter,
+        output,
+    };
+    // Named last, so that in a panic the requests learn of it before the store is gone.
+    let (roll, first) = match first.ticket.stage() {
+        Stage::Waiting => (roll, Some(first)),
+        // It has seen no request yet, so it may serve others.
+        _ => {
+            first.ticket.over();
+            (Roll::new(instance.meter.clone()), None)
+        }
+    };
     let result = instance.run(&mut seat, &roll, first).await;
     let fault = match result {
         Ok(End::Over) => None,
-        Ok(End::Overdue) => Some(time_out(&pool.blueprint)),
+        Ok(End::Overdue) => Some(out_of_time(&pool.blueprint)),
         Err(error) => Some(own::fault(&error, &instance.store)),
     };
-    // Before the store's streams break, so that who reads knows why.
-    let nobody_waits = roll.all_answered();
-    roll.end(fault.as_ref());
-    if let Some(fault) = fault.filter(|_| nobody_waits) {
-        // Whoever waits for an answer reports the fault; here speaks the instance that had
-        // answered them all.
-        let mut message = Message::new(Level::Error, fault.message)
-            .with("kind", fault.kind.as_str())
-            .with("component", &*pool.blueprint.name)
-            .with("when", "after its responses");
-        if let Some(backtrace) = &fault.backtrace {
-            message = message.with("backtrace", backtrace.trim_end());
+    if let Some(fault) = &fault {
+        // Before the store's streams break, so that who reads knows why.
+        if roll.doom(fault) {
+            tell(&pool.blueprint, fault);
         }
-        pool.blueprint.log.message(message);
     }
+    // Before its requests look for another.
+    drop(instance);
+    roll.end(fault.as_ref());
 }
 
-fn time_out(blueprint: &Blueprint) -> Fault {
+fn out_of_time(blueprint: &Blueprint) -> Fault {
     Fault::limit(LimitHit::Time {
         limit: blueprint.limits.time,
     })
+}
+
+/// Logs the fault of an instance that no request will tell of: it had answered them, or they
+/// are run again.
+fn tell(blueprint: &Blueprint, fault: &Fault) {
+    let mut message = Message::new(Level::Error, fault.message.clone())
+        .with("kind", fault.kind.as_str())
+        .with("component", &*blueprint.name);
+    if let Some(hint) = &fault.hint {
+        message = message.with("hint", hint.as_str());
+    }
+    if let Some(backtrace) = &fault.backtrace {
+        message = message.with("backtrace", backtrace.trim_end());
+    }
+    blueprint.log.message(message);
 }
 
 struct Instance {
@@ -82,34 +112,13 @@ struct Instance {
     output: InstanceOutput,
 }
 
-/// How an instance ended that did not fail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
-    /// It had nothing to do any more, or nobody to do it for.
-    Over,
-    /// It was at work past every deadline.
-    Overdue,
-}
-
 impl Instance {
-    async fn make(pool: &Pool, deadline: Instant) -> Result<Instance, Fault> {
-        let (state, meter, output) = pool.blueprint.state()?;
-        let mut store = pool.blueprint.engine.new_store(state);
-        let making = meter.measure(Box::pin(pool.pre.instantiate_async(&mut store)));
-        let service = match tokio::time::timeout_at(deadline.into(), making).await {
-            Ok(Ok(service)) => service,
-            Ok(Err(error)) => return Err(own::fault(&error, &store)),
-            Err(_) => return Err(time_out(&pool.blueprint)),
-        };
-        Ok(Instance {
-            store,
-            service,
-            meter,
-            output,
-        })
-    }
-
-    async fn run(&mut self, seat: &mut Seat, roll: &Roll, first: Job) -> wasmtime::Result<End> {
+    async fn run(
+        &mut self,
+        seat: &mut Seat,
+        roll: &Roll,
+        first: Option<Job>,
+    ) -> wasmtime::Result<End> {
         let pool = Arc::clone(seat.pool());
         let guest = Guest {
             pool: &pool,
@@ -122,27 +131,23 @@ impl Instance {
         let mut running = self.meter.measure(running);
         let mut watch = Watch::new(pool.blueprint.limits.time);
         std::future::poll_fn(|cx| {
-            roll.retirement.watched_by(cx);
-            loop {
-                seat.leave();
-                roll.poll_begins();
-                if let Poll::Ready(result) = Pin::new(&mut running).poll(cx) {
-                    return Poll::Ready(result.flatten().map(|()| End::Over));
-                }
-                if let Poll::Ready(end) = watch.poll(cx, roll) {
-                    return Poll::Ready(Ok(end));
-                }
-                // Who is stopped in the middle of a computation can take nobody, and to the
-                // others it may be long.
-                if roll.is_open() && !self.meter.is_computing() {
-                    if seat.park(cx) {
-                        return Poll::Pending;
-                    }
-                } else {
-                    pool.relieve();
-                    return Poll::Pending;
-                }
+            roll.link().watched_by(cx);
+            roll.poll_begins();
+            seat.leave();
+            if let Poll::Ready(result) = Pin::new(&mut running).poll(cx) {
+                return Poll::Ready(result.flatten().map(|()| End::Over));
             }
+            if let Poll::Ready(end) = watch.poll(cx, roll) {
+                return Poll::Ready(Ok(end));
+            }
+            // Who is stopped in the middle of a computation can take nobody; nor can who waits
+            // in a call that holds the store, which shows at the next poll.
+            if !roll.poll_ends() || self.meter.is_computing() {
+                pool.relieve();
+            } else if !seat.park(cx) {
+                cx.waker().wake_by_ref();
+            }
+            Poll::Pending
         })
         .await
     }
@@ -158,54 +163,60 @@ struct Guest<'a> {
 
 impl Guest<'_> {
     /// Takes requests, `first` to begin with, until no more may come and no task is left.
-    async fn serve(&self, accessor: &Accessor<InstanceState>, first: Job) -> wasmtime::Result<()> {
+    async fn serve(
+        &self,
+        accessor: &Accessor<InstanceState>,
+        first: Option<Job>,
+    ) -> wasmtime::Result<()> {
         let handler = *self.service.wasi_http_handler().func_handle().func();
-        let mut at_work = FuturesUnordered::new();
-        at_work.push(self.answer(accessor, first));
-        self.roll.takes_one();
-        let mut taken = 1;
+        let mut heads = FuturesUnordered::new();
+        heads.extend(first.map(|first| self.answer(accessor, first)));
         std::future::poll_fn(|cx| {
             loop {
-                while let Poll::Ready(Some(result)) = at_work.poll_next_unpin(cx) {
-                    result?;
-                }
-                let open = taken < self.pool.requests
-                    && !self.roll.retirement.is_retired()
+                while let Poll::Ready(Some(())) = heads.poll_next_unpin(cx) {}
+                let is_idle = accessor.poll_no_interesting_tasks(cx).is_ready();
+                let (taken, at_work) = self.roll.counts();
+                let may_take = taken < self.pool.requests
+                    && !self.roll.link().is_retired()
                     && accessor
                         .poll_ready_for_concurrent_call(handler, cx)
                         .is_ready();
-                let has_room = open && at_work.len() < self.pool.at_once;
-                // One at a time: it may compute, and then another instance is better off with
+                let has_room = match self.pool.at_once {
+                    // Nobody else may be at work, not even after an answer.
+                    1 => may_take && at_work == 0 && is_idle,
+                    at_once => may_take && at_work < at_once,
+                };
+                // One in a poll: it may compute, and then another instance is better off with
                 // the next.
                 if has_room
-                    && !self.roll.has_taken_one()
-                    && let Some(job) = self.pool.take(&self.roll.retirement)
+                    && !self.roll.takes_one()
+                    && let Some(job) = self.pool.take(self.roll)
                 {
-                    self.roll.add(&job.ticket);
-                    self.roll.takes_one();
-                    taken += 1;
-                    at_work.push(self.answer(accessor, job));
+                    heads.push(self.answer(accessor, job));
                     continue;
                 }
-                self.roll.has_room(has_room);
-                if !at_work.is_empty() || accessor.poll_no_interesting_tasks(cx).is_pending() {
-                    return Poll::Pending;
-                }
-                self.roll.rest();
-                return if open {
-                    Poll::Pending
-                } else {
-                    Poll::Ready(Ok(()))
+                self.roll.set_room(has_room);
+                let is_over = heads.is_empty() && is_idle && self.roll.rests() && !may_take;
+                return match is_over {
+                    true => Poll::Ready(Ok(())),
+                    false => Poll::Pending,
                 };
             }
         })
         .await
     }
 
-    async fn answer(&self, accessor: &Accessor<InstanceState>, job: Job) -> wasmtime::Result<()> {
+    async fn answer(&self, accessor: &Accessor<InstanceState>, job: Job) {
         let Job { request, ticket } = job;
-        let call = Call::start(accessor, self.service, request)?;
-        let _at_work = self.output.request(ticket.id(), Some(call.task()));
+        if ticket.stage() != Stage::Waiting {
+            return;
+        }
+        let call = match Call::start(accessor, self.service, request) {
+            Ok(call) => call,
+            Err(error) => return self.give_up(&ticket, &error),
+        };
+        self.roll
+            .prints(&ticket, self.output.request(ticket.id(), Some(call.task())));
         let mut head = pin!(call.head(accessor));
         let head = std::future::poll_fn(|cx| {
             if let Poll::Ready(head) = head.as_mut().poll(cx) {
@@ -216,178 +227,14 @@ impl Guest<'_> {
         match head.await {
             // Its task cannot be ended alone; the instance takes no more and ends after it.
             None => {}
-            Some(Ok(Ok(response))) => ticket.answer(Ok(response)),
-            Some(Ok(Err(code))) => ticket.answer(Err(own::refused_by_guest(&code))),
-            Some(Err(error)) => {
-                self.roll.retirement.retire();
-                ticket.answer(Err(Fault::from_wasmtime(&error, None)));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The requests that an instance has taken, and what those who look at it from outside the
-/// guest's loop must know.
-#[derive(Default)]
-struct Roll {
-    retirement: Arc<Retirement>,
-    state: Mutex<RollState>,
-}
-
-#[derive(Default)]
-struct RollState {
-    tickets: Vec<Ticket>,
-    /// The guest's loop was reached in this poll, and there is room for a request.
-    open: bool,
-    /// A request was taken in this poll.
-    taken: bool,
-    /// Since when no task is left.
-    resting_since: Option<Instant>,
-}
-
-impl Roll {
-    fn lock(&self) -> MutexGuard<'_, RollState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn add(&self, ticket: &Ticket) {
-        let tickets = &mut self.lock().tickets;
-        tickets.retain(|ticket| ticket.stage() != Stage::Done);
-        tickets.push(ticket.clone());
-    }
-
-    fn poll_begins(&self) {
-        let mut state = self.lock();
-        state.open = false;
-        state.taken = false;
-    }
-
-    fn takes_one(&self) {
-        let mut state = self.lock();
-        state.taken = true;
-        state.resting_since = None;
-    }
-
-    fn has_taken_one(&self) -> bool {
-        self.lock().taken
-    }
-
-    fn has_room(&self, open: bool) {
-        self.lock().open = open;
-    }
-
-    fn is_open(&self) -> bool {
-        self.lock().open
-    }
-
-    /// No task is left: for those whose clients left, too, all is done.
-    fn rest(&self) {
-        let mut state = self.lock();
-        for ticket in &state.tickets {
-            if matches!(ticket.stage(), Stage::Left(_)) {
-                ticket.done();
-            }
-        }
-        state.resting_since.get_or_insert_with(Instant::now);
-    }
-
-    fn resting_since(&self) -> Option<Instant> {
-        self.lock().resting_since
-    }
-
-    fn all_answered(&self) -> bool {
-        let state = self.lock();
-        let mut stages = state.tickets.iter().map(Ticket::stage);
-        stages.all(|stage| stage != Stage::Waiting)
-    }
-
-    fn end(&self, fault: Option<&Fault>) {
-        for ticket in self.lock().tickets.drain(..) {
-            ticket.ended(fault);
-        }
-    }
-}
-
-impl Drop for Roll {
-    fn drop(&mut self) {
-        self.end(None);
-    }
-}
-
-/// Looks from outside whether an instance is idle too long, or at work for nobody.
-struct Watch {
-    time: Duration,
-    /// Since when its tasks have neither a request that waits nor a response that is read.
-    alone_since: Option<Instant>,
-    sleep: Pin<Box<Sleep>>,
-}
-
-impl Watch {
-    fn new(time: Duration) -> Watch {
-        Watch {
-            time,
-            alone_since: None,
-            sleep: Box::pin(tokio::time::sleep(time)),
+            Some(Ok(Ok(response))) => ticket.answer(response),
+            Some(Ok(Err(code))) => ticket.fail(own::refused_by_guest(&code)),
+            Some(Err(error)) => self.give_up(&ticket, &error),
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>, roll: &Roll) -> Poll<End> {
-        // Ends move on with each request, so the timer is set anew only when it rings, or when
-        // it would ring too late.
-        let resting_since = roll.resting_since();
-        let soon = match resting_since {
-            Some(since) => Some(since + INSTANCE_IDLE),
-            None if roll.retirement.is_retired() => Some(Instant::now() + LEAVING),
-            None => None,
-        };
-        if let Some(soon) = soon.filter(|soon| self.sleep.deadline() > (*soon).into()) {
-            self.sleep.as_mut().reset(soon.into());
-        }
-        while self.sleep.as_mut().poll(cx).is_ready() {
-            let now = Instant::now();
-            let (at, end) = match resting_since {
-                Some(since) => (since + INSTANCE_IDLE, End::Over),
-                None => self.end_of_work(roll, now),
-            };
-            if at <= now {
-                return Poll::Ready(end);
-            }
-            self.sleep.as_mut().reset(at.into());
-        }
-        Poll::Pending
-    }
-
-    /// When and how the instance must end, unless somebody then waits for it or reads from it.
-    fn end_of_work(&mut self, roll: &Roll, now: Instant) -> (Instant, End) {
-        let state = roll.lock();
-        let mut left_until = None;
-        let mut is_wanted = false;
-        for ticket in &state.tickets {
-            match ticket.stage() {
-                // A response may take as long as it brings something; the body looks after
-                // that. Who waits leaves at the deadline.
-                Stage::Reading | Stage::Waiting => is_wanted = true,
-                Stage::Left(since) => {
-                    let last = since + LEAVING;
-                    left_until = left_until.max(Some(last));
-                    if last <= now {
-                        // What goes on is bounded by the CPU limit: no new request refills a
-                        // retired instance.
-                        ticket.done();
-                    }
-                }
-                Stage::Done => {}
-            }
-        }
-        if is_wanted {
-            self.alone_since = None;
-            return (now + LOOK_EVERY, End::Over);
-        }
-        if let Some(last) = left_until {
-            return (last, End::Over);
-        }
-        let alone_since = *self.alone_since.get_or_insert(now);
-        (alone_since + self.time, End::Overdue)
+    fn give_up(&self, ticket: &Ticket, error: &wasmtime::Error) {
+        self.roll
+            .give_up(ticket, &Fault::from_wasmtime(error, None));
     }
 }

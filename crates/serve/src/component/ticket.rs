@@ -7,9 +7,9 @@ use std::time::Instant;
 use http::Response;
 use tokio::sync::oneshot;
 use wasmtime_wasi_http::WasiBody;
-use wharf_engine::{Fault, FaultKind};
+use wharf_engine::{Fault, FaultKind, LimitHit};
 
-use super::retirement::Retirement;
+use super::link::Link;
 use crate::admission::Place;
 use crate::log::RequestId;
 
@@ -21,22 +21,25 @@ pub(super) struct Ticket(Arc<Inner>);
 struct Inner {
     id: RequestId,
     deadline: Instant,
+    is_repeatable: bool,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
     stage: Stage,
-    answer: Option<oneshot::Sender<Result<Response<WasiBody>, Fault>>>,
+    answer: Option<oneshot::Sender<Answer>>,
     /// Held as long as the guest may be at work for this request.
     place: Option<Place>,
-    /// Of the instance that has the request.
-    instance: Option<Arc<Retirement>>,
+    /// To the instance that has the request.
+    instance: Option<Arc<Link>>,
     /// Woken when the client leaves before the head.
     awaits_head: Option<Waker>,
     /// What the instance died of.
     fate: Option<Fault>,
 }
+
+type Answer = Result<Response<WasiBody>, Unanswered>;
 
 /// How far a request has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,17 +50,40 @@ pub(super) enum Stage {
     Reading,
     /// Since then nobody waits for it, but its guest may still be at work.
     Left(Instant),
-    /// Over.
-    Done,
+    /// Neither a client nor, as far as is known, the guest has to do with it any more.
+    Over,
+}
+
+/// Who but the request itself may be to blame for the death of its instance.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Others {
+    /// Others were at work.
+    pub(super) now: bool,
+    /// Others had been there, and may have left something behind.
+    pub(super) ever: bool,
+}
+
+/// Why a request got no response.
+#[derive(Debug)]
+pub(super) struct Unanswered {
+    pub(super) fault: Box<Fault>,
+    /// Its place, if it is to be run again: its instance died, maybe by another's fault.
+    pub(super) again: Option<Place>,
 }
 
 impl Ticket {
     /// A ticket, and the end that waits for its answer until `deadline`.
-    pub(super) fn issue(id: RequestId, deadline: Instant, place: Place) -> (Ticket, Asking) {
+    pub(super) fn issue(
+        id: RequestId,
+        deadline: Instant,
+        place: Place,
+        is_repeatable: bool,
+    ) -> (Ticket, Asking) {
         let (sender, answer) = oneshot::channel();
         let ticket = Ticket(Arc::new(Inner {
             id,
             deadline,
+            is_repeatable,
             state: Mutex::new(State {
                 stage: Stage::Waiting,
                 answer: Some(sender),
@@ -92,7 +118,7 @@ impl Ticket {
 
     /// An instance takes the request; false if nobody waits for it any more. The instance is
     /// retired should the client leave before the end.
-    pub(super) fn take(&self, instance: &Arc<Retirement>) -> bool {
+    pub(super) fn take(&self, instance: &Arc<Link>) -> bool {
         let mut state = self.lock();
         if state.stage != Stage::Waiting {
             return false;
@@ -113,83 +139,120 @@ impl Ticket {
         }
     }
 
-    /// Answers. After a fault the guest is done with the request.
-    pub(super) fn answer(&self, answer: Result<Response<WasiBody>, Fault>) {
+    /// The response head is there.
+    pub(super) fn answer(&self, response: Response<WasiBody>) {
+        self.send(Stage::Reading, |_| Ok(response));
+    }
+
+    /// The request failed by itself.
+    pub(super) fn fail(&self, fault: Fault) {
+        self.send(Stage::Over, |state| {
+            state.place = None;
+            Err(Unanswered {
+                fault: Box::new(fault),
+                again: None,
+            })
+        });
+    }
+
+    /// Answers, if the client is still there.
+    fn send(&self, stage: Stage, answer: impl FnOnce(&mut State) -> Answer) {
         let mut state = self.lock();
         if state.stage != Stage::Waiting {
             return;
         }
-        state.stage = match &answer {
-            Ok(_) => Stage::Reading,
-            Err(_) => Stage::Done,
-        };
+        state.stage = stage;
+        let answer = answer(&mut state);
         let sender = state.answer.take();
         drop(state);
         if let Some(sender) = sender {
-            // Who left a moment ago says so itself.
+            // Who leaves at this moment says so itself.
             let _ = sender.send(answer);
         }
     }
 
-    /// The guest is done with a request whose client had left.
-    pub(super) fn done(&self) {
+    /// Nothing is done for the request any more.
+    pub(super) fn over(&self) {
         let mut state = self.lock();
-        state.stage = Stage::Done;
+        state.stage = Stage::Over;
         state.place = None;
+        let instance = state.instance.clone();
+        drop(state);
+        if let Some(instance) = instance {
+            instance.one_is_over();
+        }
     }
 
-    /// The instance ended; `fault` is why, if something went wrong.
-    pub(super) fn ended(&self, fault: Option<&Fault>) {
-        let lost = || Fault::new(FaultKind::Guest, "the instance ended under this request");
-        let fault = fault.cloned();
+    /// The instance failed: who reads is to know that the rest does not come.
+    pub(super) fn doom(&self, fault: &Fault) {
+        self.lock().fate = Some(fault.clone());
+    }
+
+    /// Whether the request is run again after its instance died of `fault`: alone, with the
+    /// limits for itself, it may do better.
+    pub(super) fn is_run_again(&self, fault: &Fault, others: Others) -> bool {
+        self.0.is_repeatable
+            && match fault.limit {
+                Some(LimitHit::Cpu { .. }) => others.now,
+                Some(LimitHit::Memory { .. } | LimitHit::Handles { .. }) => others.ever,
+                Some(_) => false,
+                None => others.ever && fault.kind != FaultKind::Host,
+            }
+    }
+
+    /// The instance is gone, because of `fault` if something went wrong.
+    pub(super) fn ended(&self, fault: Option<&Fault>, others: Others) {
         let stage = {
             let mut state = self.lock();
-            state.fate.clone_from(&fault);
             state.instance = None;
             state.stage
         };
         match stage {
-            Stage::Waiting => self.answer(Err(fault.unwrap_or_else(lost))),
-            Stage::Left(_) => self.done(),
-            Stage::Reading | Stage::Done => {}
+            Stage::Waiting => {
+                let fault = fault.cloned().unwrap_or_else(lost);
+                let again = self.is_run_again(&fault, others);
+                self.send(Stage::Over, |state| {
+                    Err(Unanswered {
+                        fault: Box::new(fault),
+                        again: state.place.take().filter(|_| again),
+                    })
+                });
+            }
+            Stage::Left(_) => self.over(),
+            Stage::Reading | Stage::Over => {}
         }
     }
 
     fn leave(&self) {
         let mut state = self.lock();
         let instance = state.instance.clone();
-        match instance {
-            Some(_) if state.stage != Stage::Done => state.stage = Stage::Left(Instant::now()),
-            // No guest has seen it, or none is at work for it any more.
-            _ => {
-                state.stage = Stage::Done;
-                state.place = None;
-            }
+        let is_at_work = instance.is_some() && state.stage != Stage::Over;
+        if is_at_work {
+            state.stage = Stage::Left(Instant::now());
+        } else {
+            state.stage = Stage::Over;
+            state.place = None;
         }
-        let left = state.stage != Stage::Done;
         let waker = state.awaits_head.take();
         drop(state);
         if let Some(waker) = waker {
             waker.wake();
         }
-        if let Some(instance) = instance.filter(|_| left) {
+        if let Some(instance) = instance.filter(|_| is_at_work) {
             instance.retire();
         }
     }
+}
+
+fn lost() -> Fault {
+    Fault::new(FaultKind::Guest, "the instance ended under this request")
 }
 
 /// The end of a request that waits for its answer. Dropping it leaves.
 #[derive(Debug)]
 pub(super) struct Asking {
     ticket: Option<Ticket>,
-    answer: oneshot::Receiver<Result<Response<WasiBody>, Fault>>,
-}
-
-/// A request that got no answer.
-pub(super) struct Unanswered {
-    pub(super) fault: Fault,
-    /// Its place, if no guest is at work for it any more.
-    pub(super) place: Option<Place>,
+    answer: oneshot::Receiver<Answer>,
 }
 
 impl Asking {
@@ -200,22 +263,17 @@ impl Asking {
         let ticket = self.ticket.clone()?;
         let answer = tokio::time::timeout_at(ticket.deadline().into(), &mut self.answer);
         let answer = answer.await.ok()?;
-        self.ticket = None;
-        Some(match answer {
-            Ok(Ok(response)) => Ok((response, Reading(Some(ticket)))),
-            Ok(Err(fault)) => Err(Unanswered {
-                fault,
-                place: ticket.lock().place.take(),
-            }),
-            Err(_) => {
-                ticket.leave();
-                let message = "the instance ended under this request";
-                Err(Unanswered {
-                    fault: Fault::new(FaultKind::Host, message),
-                    place: None,
-                })
-            }
-        })
+        let answer = answer.unwrap_or_else(|_| {
+            Err(Unanswered {
+                fault: Box::new(lost()),
+                again: None,
+            })
+        });
+        // Who has an answer stays; else the drop leaves, and nothing is left to leave.
+        if answer.is_ok() {
+            self.ticket = None;
+        }
+        Some(answer.map(|response| (response, Reading(Some(ticket)))))
     }
 }
 
@@ -241,7 +299,7 @@ impl Reading {
     /// The response was read to its end.
     pub(crate) fn finish(mut self) {
         if let Some(ticket) = self.0.take() {
-            ticket.done();
+            ticket.over();
         }
     }
 }
@@ -263,6 +321,11 @@ mod tests {
 
     use super::*;
 
+    const OTHERS: Others = Others {
+        now: true,
+        ever: true,
+    };
+
     struct Door(Arc<Semaphore>);
 
     impl Door {
@@ -273,7 +336,7 @@ mod tests {
         fn issue(&self) -> (Ticket, Asking) {
             let place = Arc::clone(&self.0).try_acquire_owned().unwrap();
             let deadline = Instant::now() + Duration::from_secs(5);
-            Ticket::issue(RequestId::random(), deadline, place)
+            Ticket::issue(RequestId::random(), deadline, place, true)
         }
 
         fn is_free(&self) -> bool {
@@ -281,7 +344,7 @@ mod tests {
         }
     }
 
-    fn instance() -> Arc<Retirement> {
+    fn instance() -> Arc<Link> {
         Arc::default()
     }
 
@@ -309,8 +372,8 @@ mod tests {
         assert!(instance.is_retired());
         assert!(matches!(ticket.stage(), Stage::Left(_)));
         assert!(!door.is_free(), "its guest may be at work");
-        ticket.answer(Ok(empty()));
-        ticket.done();
+        ticket.answer(empty());
+        ticket.over();
         assert!(door.is_free());
     }
 
@@ -320,7 +383,7 @@ mod tests {
         let (ticket, asking) = door.issue();
         let instance = instance();
         assert!(ticket.take(&instance));
-        ticket.answer(Ok(empty()));
+        ticket.answer(empty());
         let Some(Ok((_, reading))) = asking.answer().await else {
             panic!("no answer");
         };
@@ -336,23 +399,75 @@ mod tests {
         let (ticket, asking) = door.issue();
         let instance = instance();
         assert!(ticket.take(&instance));
-        ticket.answer(Ok(empty()));
+        ticket.answer(empty());
         drop(asking);
         assert!(matches!(ticket.stage(), Stage::Left(_)));
         assert!(instance.is_retired());
     }
 
+    fn cpu_limit() -> Fault {
+        Fault::limit(LimitHit::Cpu {
+            limit: Duration::from_secs(1),
+        })
+    }
+
     #[tokio::test]
     async fn when_the_instance_dies_the_place_is_there_for_another_try() {
+        let trap = Fault::new(FaultKind::Guest, "a trap");
+        let time = Fault::limit(LimitHit::Time {
+            limit: Duration::from_secs(1),
+        });
+        let others = |now, ever| Others { now, ever };
+        for (fault, others, expected) in [
+            (&trap, others(false, true), true),
+            (&trap, others(false, false), false),
+            (&cpu_limit(), others(true, true), true),
+            (&cpu_limit(), others(false, true), false),
+            (&time, others(true, true), false),
+        ] {
+            let door = Door::new();
+            let (ticket, asking) = door.issue();
+            assert!(ticket.take(&instance()));
+            ticket.ended(Some(fault), others);
+            let Some(Err(unanswered)) = asking.answer().await else {
+                panic!("an answer");
+            };
+            assert_eq!(unanswered.again.is_some(), expected, "{fault}, {others:?}");
+            assert_eq!(door.is_free(), !expected);
+            drop(unanswered);
+            assert!(door.is_free());
+        }
+    }
+
+    #[tokio::test]
+    async fn what_fails_by_itself_is_not_run_again() {
         let door = Door::new();
         let (ticket, asking) = door.issue();
         assert!(ticket.take(&instance()));
-        ticket.ended(Some(&Fault::new(FaultKind::Guest, "a trap")));
+        ticket.fail(Fault::new(FaultKind::Guest, "no"));
+        assert!(door.is_free());
+        ticket.ended(Some(&cpu_limit()), OTHERS);
         let Some(Err(unanswered)) = asking.answer().await else {
             panic!("an answer");
         };
-        assert_eq!(unanswered.fault.message, "a trap");
-        assert!(unanswered.place.is_some());
+        assert_eq!(unanswered.fault.message, "no");
+        assert!(unanswered.again.is_none());
+    }
+
+    #[tokio::test]
+    async fn who_reads_from_an_instance_that_died_knows_of_it() {
+        let door = Door::new();
+        let (ticket, asking) = door.issue();
+        assert!(ticket.take(&instance()));
+        ticket.answer(empty());
+        let Some(Ok((_, reading))) = asking.answer().await else {
+            panic!("no answer");
+        };
+        ticket.doom(&cpu_limit());
+        ticket.ended(Some(&cpu_limit()), OTHERS);
+        assert!(reading.fate().is_some());
+        drop(reading);
+        assert!(door.is_free());
     }
 
     #[tokio::test(start_paused = true)]
