@@ -1,11 +1,13 @@
 //! `wharf run`: one program, as if it were native.
 
+use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use wharf_build::encode_typed;
 use wharf_engine::{
     CacheError, CpuMeter, Engine, EngineOptions, Fault, FaultKind, LimitHit, SlowLane, StoreLimits,
 };
@@ -137,9 +139,15 @@ fn find(what: &Path) -> Result<Program, CliError> {
     }
     let bytes = std::fs::read(what).map_err(|error| CliError::io("read", what, &error))?;
     let name = what.file_name().unwrap_or(what.as_os_str());
+    let name = name.to_string_lossy().into_owned();
+    let bytes = binary(bytes, what)?;
+    let encoded = match encode_typed(&name, &bytes).map_err(commands::build::build_error)? {
+        Cow::Owned(component) => Some(component),
+        Cow::Borrowed(_) => None,
+    };
     Ok(Program {
-        name: name.to_string_lossy().into_owned(),
-        wasm: binary(bytes, what)?,
+        name,
+        wasm: encoded.unwrap_or(bytes),
         grants: Grants::default(),
         base: PathBuf::new(),
     })

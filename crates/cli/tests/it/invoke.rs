@@ -67,6 +67,15 @@ fn records_variants_enums_and_flags() {
 }
 
 #[test]
+fn a_module_that_carries_a_component_type_is_called_as_the_component() {
+    let sandbox = sandbox();
+    sandbox.copy(guests::lib_math_typed(), "math.wasm");
+    let call = ["run", "math.wasm", "--invoke", "swap((7, \"x\"))"];
+    let returned = sandbox.wharf(call).expect_success();
+    assert_eq!(returned.stdout, "(\"x\", 7)\n");
+}
+
+#[test]
 fn core_modules_take_and_give_numbers() {
     for (name, call, expected) in [
         ("add.wat", "add(40, 2)", "42"),
