@@ -12,7 +12,8 @@ use wharf_engine::{
     CacheError, CpuMeter, Engine, EngineOptions, Fault, FaultKind, LimitHit, SlowLane, StoreLimits,
 };
 use wharf_host::{
-    Authority, CommandIo, CommandOutcome, Denial, Denials, Host, HttpClient, Runnable, run_command,
+    Authority, CommandIo, CommandOutcome, Denial, Denials, Host, HttpClient, LinkError, RunError,
+    Runnable, run_command,
 };
 use wharf_manifest::{ByteSize, Digest, Grants};
 
@@ -78,8 +79,9 @@ pub(crate) fn main(args: Run) -> Outcome {
             // Threads that wait for standard input need not be asked.
             std::process::exit(outcome.code)
         }
-        Err(fault) => {
+        Err(error) => {
             tell(denied.iter().filter(|denial| !denial.asked_only));
+            let (RunError::NotRunnable(fault) | RunError::Ended(fault)) = error;
             Err(CliError::fault(fault))
         }
     }
@@ -217,16 +219,20 @@ fn load(engine: &Engine, wasm: &[u8], path: &Path) -> Result<Runnable, CliError>
         let message = format!("{}: {error}", path.display());
         CliError::from_parts(&message, error.hint())
     };
+    let misfit = |error: LinkError| CliError::from_parts(&error, Some(error.hint()));
+    let host = || {
+        Host::new(engine.clone())
+            .map_err(|error| CliError::fault(Fault::new(FaultKind::Host, format!("{error:#}"))))
+    };
+    if !cache.contains(engine, &key) {
+        host()?.check_imports(wasm).map_err(misfit)?;
+    }
     // Byte 4 to 7 of a binary: version and layer; a component's layer is 1.
     if wasm.get(6) == Some(&1) {
         let component = cache
             .component(engine, &compiler, &key, bytes)
             .map_err(failed)?;
-        let host = Host::new(engine.clone())
-            .map_err(|error| CliError::fault(Fault::new(FaultKind::Host, format!("{error:#}"))))?;
-        let program = host
-            .link(&component)
-            .map_err(|error| CliError::from_parts(&error, Some(error.hint())))?;
+        let program = host()?.link(&component).map_err(misfit)?;
         return Ok(Runnable::Component(program));
     }
     let module = cache

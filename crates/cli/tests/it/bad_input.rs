@@ -154,6 +154,84 @@ fn what_nobody_provides_is_named() {
 }
 
 #[test]
+fn what_nobody_provides_is_refused_before_anything_is_compiled() {
+    // A body that does not validate: the compiler would say so.
+    let body = "(func (export \"_start\") i32.const 1)";
+    check_run(
+        "env.wat",
+        format!("(module (import \"wasi_unstable\" \"no_such_call\" (func)) {body})"),
+        &expect![[r#"
+            error: the module imports `no_such_call` from `wasi_unstable`, which nobody provides
+            hint: only WASI 0.1 can be imported by core modules
+        "#]],
+    );
+    check_run(
+        "odd.wat",
+        format!("(module (import \"wasi_snapshot_preview1\" \"fd_write\" (func)) {body})"),
+        &expect![[r#"
+            error: its imports do not fit the host: incompatible import type for `wasi_snapshot_preview1::fd_write`: types incompatible: expected type `(func)`, found type `(func (param i32 i32 i32 i32) (result i32))`
+            hint: it was built against another version of the interface; update its bindings
+        "#]],
+    );
+    check_run(
+        "component.wat",
+        format!("(component {CART} (core module {body}))"),
+        &expect![[r#"
+            error: the component imports `acme:shop/cart@1.0.0`, which nobody provides
+            hint: compose it with a component that exports this interface, or build it without
+        "#]],
+    );
+}
+
+const CART: &str = "(import \"acme:shop/cart@1.0.0\" (instance (export \"add\" (func))))";
+
+/// A component that imports what nobody provides and exports a function in `interface`.
+fn with_cart(interface: &str, function: &str) -> String {
+    format!(
+        "(component {CART}
+            (core module $m (func (export \"f\") (result i32) i32.const 0))
+            (core instance $i (instantiate $m))
+            (func $f (result (result)) (canon lift (core func $i \"f\")))
+            (instance $e (export \"{function}\" (func $f)))
+            (export \"{interface}\" (instance $e)))"
+    )
+}
+
+#[test]
+fn an_app_that_imports_what_nobody_provides_is_not_compiled() {
+    let sandbox = sandbox();
+    let manifest = "manifest = 1\nname = \"shop\"\nversion = \"0.1.0\"\n\
+                    [component.main]\nsource = \"main.wat\"\n";
+    let command = "[trigger.command]\ncomponent = \"main\"\n";
+    sandbox.put("main.wat", with_cart("wasi:cli/run@0.2.0", "run"));
+    sandbox.put("wharf.toml", format!("{manifest}{command}"));
+    let refused = sandbox.wharf(["build"]).expect_code(1);
+    let expected = expect![[r#"
+        error: component `main`: the component imports `acme:shop/cart@1.0.0`, which nobody provides
+        hint: compose it with a component that exports this interface, or build it without
+    "#]];
+    let (_, told) = refused
+        .stderr
+        .split_at(refused.stderr.find("error").unwrap());
+    expected.assert_eq(told);
+    sandbox.put(
+        "main.wat",
+        with_cart("wasi:http/incoming-handler@0.2.0", "handle"),
+    );
+    let refused = sandbox
+        .wharf(["up", "main.wat", "--addr", "127.0.0.1:0"])
+        .expect_code(1);
+    let (_, told) = refused
+        .stderr
+        .split_at(refused.stderr.find("error").unwrap());
+    expected.assert_eq(told);
+    // Nothing runs it here: others may, or it may be composed.
+    sandbox.put("wharf.toml", manifest);
+    sandbox.wharf(["build"]).expect_success();
+    assert_eq!(cached_images(&sandbox), Vec::<std::path::PathBuf>::new());
+}
+
+#[test]
 fn threads_are_refused_with_a_reason() {
     let sandbox = sandbox();
     sandbox.copy(guests::core_add("threads.wat"), "threads.wat");
