@@ -8,7 +8,8 @@ use wharf_engine::{Fault, FaultKind, LimitHit};
 /// Exit codes of `wharf run` when the program did not end by itself.
 const RUN_TIME: u8 = 124;
 const RUN_FAILED: u8 = 125;
-const RUN_DENIED: u8 = 126;
+const RUN_NOT_RUNNABLE: u8 = 126;
+const RUN_NOT_FOUND: u8 = 127;
 const RUN_TRAP: u8 = 134;
 const RUN_MEMORY: u8 = 137;
 
@@ -57,12 +58,28 @@ impl CliError {
         error_of
     }
 
+    /// Of a file that is there, but no program that can be run.
+    pub(crate) fn not_runnable(mut self) -> CliError {
+        self.run_code = RUN_NOT_RUNNABLE;
+        self
+    }
+
+    /// Of a program whose file cannot be read: as a shell tells "not found" from "not executable".
+    pub(crate) fn unread_program(path: &std::path::Path, error: &std::io::Error) -> CliError {
+        let mut told = CliError::io("read", path, error);
+        told.run_code = match error.kind() {
+            std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => RUN_NOT_FOUND,
+            _ => RUN_NOT_RUNNABLE,
+        };
+        told
+    }
+
     /// Of a program that ended by a fault.
     pub(crate) fn fault(fault: Fault) -> CliError {
         let run_code = match (&fault.kind, &fault.limit) {
             (_, Some(LimitHit::Time { .. } | LimitHit::Cpu { .. })) => RUN_TIME,
             (_, Some(LimitHit::Memory { .. } | LimitHit::SharedMemory { .. })) => RUN_MEMORY,
-            (FaultKind::Denied, _) => RUN_DENIED,
+            (FaultKind::Denied, _) => RUN_NOT_RUNNABLE,
             (FaultKind::Guest | FaultKind::Limit, _) => RUN_TRAP,
             (FaultKind::User | FaultKind::Host, _) => RUN_FAILED,
         };

@@ -81,8 +81,10 @@ pub(crate) fn main(args: Run) -> Outcome {
         }
         Err(error) => {
             tell(denied.iter().filter(|denial| !denial.asked_only));
-            let (RunError::NotRunnable(fault) | RunError::Ended(fault)) = error;
-            Err(CliError::fault(fault))
+            Err(match error {
+                RunError::NotRunnable(fault) => CliError::fault(fault).not_runnable(),
+                RunError::Ended(fault) => CliError::fault(fault),
+            })
         }
     }
 }
@@ -139,13 +141,14 @@ fn find(what: &Path) -> Result<Program, CliError> {
     if what.is_dir() {
         return find_in_app(what);
     }
-    let bytes = std::fs::read(what).map_err(|error| CliError::io("read", what, &error))?;
+    let bytes = std::fs::read(what).map_err(|error| CliError::unread_program(what, &error))?;
     let name = what.file_name().unwrap_or(what.as_os_str());
     let name = name.to_string_lossy().into_owned();
-    let bytes = binary(bytes, what)?;
-    let encoded = match encode_typed(&name, &bytes).map_err(commands::build::build_error)? {
-        Cow::Owned(component) => Some(component),
-        Cow::Borrowed(_) => None,
+    let bytes = binary(bytes, what).map_err(CliError::not_runnable)?;
+    let encoded = match encode_typed(&name, &bytes) {
+        Ok(Cow::Owned(component)) => Some(component),
+        Ok(Cow::Borrowed(_)) => None,
+        Err(error) => return Err(commands::build::build_error(error).not_runnable()),
     };
     Ok(Program {
         name,
@@ -161,7 +164,8 @@ fn find_in_app(dir: &Path) -> Result<Program, CliError> {
     let artifact = crate::code::artifact(&options.store, &report)?;
     let Some(trigger) = &artifact.app.triggers.command else {
         return Err(CliError::new(format!("the app in {} has no command", dir.display()))
-            .hint("add `[trigger.command]` with `component = \"…\"` to its wharf.toml, or serve it with `wharf up`"));
+            .hint("add `[trigger.command]` with `component = \"…\"` to its wharf.toml, or serve it with `wharf up`")
+            .not_runnable());
     };
     let (Some(blob), Some(component)) = (
         artifact.components.get(&trigger.component),
@@ -217,9 +221,13 @@ fn load(engine: &Engine, wasm: &[u8], path: &Path) -> Result<Runnable, CliError>
     };
     let failed = |error: CacheError| {
         let message = format!("{}: {error}", path.display());
-        CliError::from_parts(&message, error.hint())
+        let told = CliError::from_parts(&message, error.hint());
+        match error.is_of_the_code() {
+            true => told.not_runnable(),
+            false => told,
+        }
     };
-    let misfit = |error: LinkError| CliError::from_parts(&error, Some(error.hint()));
+    let misfit = |error: LinkError| CliError::from_parts(&error, Some(error.hint())).not_runnable();
     let host = || {
         Host::new(engine.clone())
             .map_err(|error| CliError::fault(Fault::new(FaultKind::Host, format!("{error:#}"))))

@@ -8,8 +8,10 @@ use wharf_testkit::{Output, Sandbox, Wasi, guests};
 
 use crate::sandbox;
 
-/// Codes of our own when a program cannot be run, and when a file cannot be inspected.
-const RUN_FAILED: i32 = 125;
+/// Codes of our own when a file is no program that can be run, when there is no such file, and
+/// when a file cannot be inspected.
+const NOT_RUNNABLE: i32 = 126;
+const NOT_FOUND: i32 = 127;
 const INSPECT_FAILED: i32 = 1;
 
 /// Checks that an error was told as users should see it.
@@ -23,7 +25,7 @@ fn is_clear(output: &Output) {
 }
 
 fn run_fails(sandbox: &Sandbox, name: &str) -> Output {
-    let output = sandbox.wharf(["run", name]).expect_code(RUN_FAILED);
+    let output = sandbox.wharf(["run", name]).expect_code(NOT_RUNNABLE);
     is_clear(&output);
     output
 }
@@ -85,11 +87,18 @@ fn what_is_no_program_is_said_so() {
     "#]],
     );
     let sandbox = sandbox();
+    let missing = |name| {
+        let output = sandbox.wharf(["run", name]).expect_code(NOT_FOUND);
+        is_clear(&output);
+        output
+    };
     expect![[r#"
         error: cannot read missing.wasm: No such file or directory (os error 2)
         hint: look at the path; it is taken from the current folder
     "#]]
-    .assert_eq(&run_fails(&sandbox, "missing.wasm").stderr);
+    .assert_eq(&missing("missing.wasm").stderr);
+    sandbox.put("notes.txt", "hello\n");
+    missing("notes.txt/inner.wasm");
     expect![[r#"
         error: there is no manifest at [ROOT]/work/wharf.toml
         hint: start an app with `wharf new http-rust my-app`, or give a .wasm file
@@ -236,7 +245,7 @@ fn threads_are_refused_with_a_reason() {
     let sandbox = sandbox();
     sandbox.copy(guests::core_add("threads.wat"), "threads.wat");
     let call = ["run", "threads.wat", "--invoke", "add(1, 2)"];
-    let refused = sandbox.wharf(call).expect_code(RUN_FAILED);
+    let refused = sandbox.wharf(call).expect_code(NOT_RUNNABLE);
     is_clear(&refused);
     let hint =
         "hint: WebAssembly threads are not supported; build without shared memory and atomics";

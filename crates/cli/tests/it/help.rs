@@ -177,8 +177,14 @@ fn help_of_run() {
 
             Nothing is granted by default: no files, no network, no environment.
 
-            Exit codes: the program's own; 124 time limit, 125 wharf could not run it, 134 trap,
-            137 memory limit.
+            Exit codes:
+              the program's own, whatever it is, when it ended by itself
+              124  it met --time
+              125  wharf was used wrongly or failed: a bad flag, a --dir that is not there
+              126  the file cannot be run: no program, or it imports what nobody provides
+              127  there is no such file
+              134  it trapped: a panic, an abort, a bad memory access
+              137  it met --memory
 
             Examples:
               wharf run hello.wasm

@@ -195,7 +195,7 @@ fn a_trap_in_a_function_is_a_trap() {
 fn without_invoke_a_library_says_how_to_call_it() {
     let sandbox = sandbox();
     sandbox.copy(guests::lib_math(), "math.wasm");
-    let refused = sandbox.wharf(["run", "math.wasm"]).expect_code(125);
+    let refused = sandbox.wharf(["run", "math.wasm"]).expect_code(126);
     expect![[r#"
         error: this component exports no `wasi:cli/run`, so there is nothing to run
         hint: call one of its functions with `--invoke 'name(1, "x")'`; `wharf inspect` lists them
@@ -207,5 +207,5 @@ fn without_invoke_a_library_says_how_to_call_it() {
         error: this module exports no `_start`, so there is nothing to run
         hint: call one of its functions with `--invoke 'name(1, 2)'`; `wharf inspect` lists them
     "#]]
-    .assert_eq(&refused.expect_code(125).stderr);
+    .assert_eq(&refused.expect_code(126).stderr);
 }

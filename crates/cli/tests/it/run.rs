@@ -88,6 +88,18 @@ fn the_exit_code_is_the_programs() {
 }
 
 #[test]
+fn every_exit_code_reaches_the_shell() {
+    let sandbox = with_command(Wasi::P1);
+    for code in [
+        "1", "2", "42", "100", "124", "125", "126", "127", "134", "137", "255",
+    ] {
+        let ended = run(&sandbox, &[], &["exit", code]);
+        let ended = ended.expect_code(code.parse().unwrap());
+        assert_eq!(ended.stderr, "", "wharf has nothing to say to {code}");
+    }
+}
+
+#[test]
 fn nothing_is_in_the_environment_but_what_is_given() {
     for wasi in ALL {
         let sandbox = with_command(wasi);
