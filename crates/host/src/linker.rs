@@ -9,7 +9,7 @@ use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemCtxView, WasiFilesyste
 use wasmtime_wasi::p2::bindings::filesystem::preopens;
 use wharf_engine::Engine;
 
-use crate::capability::stdio;
+use crate::capability::{files, stdio};
 use crate::denial::Denial;
 use crate::imports::{component_imports, module_imports};
 use crate::module::check_module;
@@ -102,6 +102,7 @@ impl Host {
         preopens::add_to_linker::<InstanceState, NotedPreopens>(&mut linker, |state| {
             PreopensView(state)
         })?;
+        files::p2::link(&mut linker)?;
         stdio::link(&mut linker)?;
         linker.allow_shadowing(false);
         Ok(Host { engine, linker })

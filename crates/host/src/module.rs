@@ -8,6 +8,7 @@ use wasmtime_wasi::p1::WasiP1Ctx;
 use wharf_engine::{Engine, Fault, FaultKind, LimitHit, StoreLimits, StoreState};
 
 use crate::authority::Authority;
+use crate::capability::files::p1::{self, HasFiles, OpenFolders};
 use crate::command::{
     CommandIo, CommandOutcome, HitLimit, RunError, context, denied, ended, exit_or_fault,
 };
@@ -19,7 +20,18 @@ use crate::linker::LinkError;
 struct ModuleState {
     limits: StoreLimits,
     wasi: WasiP1Ctx,
+    folders: OpenFolders,
     denials: Denials,
+}
+
+impl HasFiles for ModuleState {
+    fn wasi(&mut self) -> &mut WasiP1Ctx {
+        &mut self.wasi
+    }
+
+    fn folders(&mut self) -> &mut OpenFolders {
+        &mut self.folders
+    }
 }
 
 impl StoreState for ModuleState {
@@ -36,7 +48,7 @@ impl HitLimit for Store<ModuleState> {
 
 /// Whether somebody provides what `module` imports.
 pub(crate) fn check_module(engine: &Engine, module: &Module) -> Result<(), LinkError> {
-    match linker(engine, false) {
+    match linker(engine, None) {
         Ok(linker) => link(&linker, module).map(drop),
         // Running it says so.
         Err(_) => Ok(()),
@@ -53,8 +65,8 @@ pub(crate) fn run_module(
     let complained = Arc::default();
     let mut builder = context(&io, &complained, true);
     authority.apply(&mut builder).map_err(denied)?;
-    let linker = linker(engine, authority.has_no_files())
-        .map_err(|error| Fault::from_wasmtime(&error, None))?;
+    let linker =
+        linker(engine, Some(authority)).map_err(|error| Fault::from_wasmtime(&error, None))?;
     let pre = link(&linker, module)?;
     if io.invoke.is_none() && module.get_export("_start").is_none() {
         return Err(RunError::NotRunnable(no_start()));
@@ -62,6 +74,7 @@ pub(crate) fn run_module(
     let mut store = engine.new_store(ModuleState {
         limits,
         wasi: builder.build_p1(),
+        folders: OpenFolders::new(Arc::clone(&authority.folders), authority.denials.clone()),
         denials: authority.denials.clone(),
     });
     let instance = match pre.instantiate(&mut store) {
@@ -114,7 +127,7 @@ fn link(
     })
 }
 
-fn linker(engine: &Engine, no_files: bool) -> wasmtime::Result<Linker<ModuleState>> {
+fn linker(engine: &Engine, authority: Option<&Authority>) -> wasmtime::Result<Linker<ModuleState>> {
     let mut linker: Linker<ModuleState> = Linker::new(engine.wasmtime());
     wasmtime_wasi::p1::add_to_linker_sync(&mut linker, |state| &mut state.wasi)?;
     wasmtime_wasi::p0::add_to_linker_sync(&mut linker, |state| &mut state.wasi)?;
@@ -125,7 +138,10 @@ fn linker(engine: &Engine, no_files: bool) -> wasmtime::Result<Linker<ModuleStat
             Err(I32Exit(code).into())
         })?;
     }
-    if no_files {
+    if authority.is_some_and(Authority::has_read_only_files) {
+        p1::link(&mut linker)?;
+    }
+    if authority.is_some_and(Authority::has_no_files) {
         // No folder is open, so the answer is always the same: `badf`. It tells us that the
         // program looked for files.
         linker.func_wrap(

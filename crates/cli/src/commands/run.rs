@@ -93,8 +93,10 @@ pub(crate) fn main(args: Run) -> Outcome {
 /// only asked for, as many programs do at start, counts if it complained of something and nothing
 /// else explains it.
 fn explain(outcome: &CommandOutcome, denied: &[Denial]) {
-    let refused = denied.iter().any(|denial| !denial.asked_only);
-    tell(denied.iter().filter(|denial| !denial.asked_only));
+    let matters =
+        |denial: &&Denial| !(denial.asked_only || denial.survived_by_many && outcome.code == 0);
+    let refused = denied.iter().any(|denial| matters(&denial));
+    tell(denied.iter().filter(matters));
     if outcome.code == 0 || refused {
         return;
     }
