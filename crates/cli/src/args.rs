@@ -9,6 +9,8 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 use wharf_build::Template;
 use wharf_manifest::{ByteSize, HttpGrant, NetGrant, parse_duration};
 
+use crate::address::listen_address;
+
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
     .usage(AnsiColor::Green.on_default().bold())
@@ -114,20 +116,20 @@ pub(crate) struct How {
 
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
-Nothing but the address is opened. SIGINT and SIGTERM let requests under way finish, then end
-the server with code 0; a second one ends it at once.
+Nothing but the address is opened; a port alone is one of 127.0.0.1. SIGINT and SIGTERM let
+requests under way finish, then end the server with code 0; a second one ends it at once.
 
 Examples:
   wharf up
   wharf up examples/darkroom --watch
-  wharf up hello.wasm --addr 127.0.0.1:0
+  wharf up hello.wasm --addr 8080
   wharf up proxy.wasm --http https://api.example.com")]
 pub(crate) struct Up {
     /// An app's folder, or a .wasm or .wat file that answers HTTP
     #[arg(default_value = ".", value_name = "DIR|FILE")]
     pub(crate) what: PathBuf,
-    /// Where to listen; port 0 takes a free one
-    #[arg(long, default_value = "127.0.0.1:3000", value_name = "IP:PORT")]
+    /// Where to listen: an IP address, a port or both; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:3000", value_name = "IP:PORT", value_parser = listen_address)]
     pub(crate) addr: SocketAddr,
     /// Build and swap when a source changes; pages in a browser reload
     #[arg(long)]

@@ -115,37 +115,38 @@ fn help_of_up() {
     check(
         &["up", "--help"],
         &expect![[r#"
-        Serve an app or a component over HTTP, here
+            Serve an app or a component over HTTP, here
 
-        Usage: wharf up [OPTIONS] [DIR|FILE]
+            Usage: wharf up [OPTIONS] [DIR|FILE]
 
-        Arguments:
-          [DIR|FILE]  An app's folder, or a .wasm or .wat file that answers HTTP [default: .]
+            Arguments:
+              [DIR|FILE]  An app's folder, or a .wasm or .wat file that answers HTTP [default: .]
 
-        Options:
-              --addr <IP:PORT>  Where to listen; port 0 takes a free one [default: 127.0.0.1:3000]
-              --watch           Build and swap when a source changes; pages in a browser reload
-              --force           Build even if nothing changed
-              --offline         Fetch nothing from the network
-          -v, --verbose         Show every command that the build runs
-          -h, --help            Print help
+            Options:
+                  --addr <IP:PORT>  Where to listen: an IP address, a port or both; port 0 takes a free one
+                                    [default: 127.0.0.1:3000]
+                  --watch           Build and swap when a source changes; pages in a browser reload
+                  --force           Build even if nothing changed
+                  --offline         Fetch nothing from the network
+              -v, --verbose         Show every command that the build runs
+              -h, --help            Print help
 
-        Grants:
-              --dir <HOST[::GUEST][:ro]>  A folder, read and write unless :ro
-          -e, --env <NAME[=VALUE]>        An environment variable; without a value, the one of this shell
-              --net <HOST:PORT>           Sockets to an address, such as tcp://db.local:5432; * for all
-              --http <ORIGIN>             Outgoing HTTP to an origin, such as https://api.example.com; * for
-                                          all
+            Grants:
+                  --dir <HOST[::GUEST][:ro]>  A folder, read and write unless :ro
+              -e, --env <NAME[=VALUE]>        An environment variable; without a value, the one of this shell
+                  --net <HOST:PORT>           Sockets to an address, such as tcp://db.local:5432; * for all
+                  --http <ORIGIN>             Outgoing HTTP to an origin, such as https://api.example.com; * for
+                                              all
 
-        Nothing but the address is opened. SIGINT and SIGTERM let requests under way finish, then end
-        the server with code 0; a second one ends it at once.
+            Nothing but the address is opened; a port alone is one of 127.0.0.1. SIGINT and SIGTERM let
+            requests under way finish, then end the server with code 0; a second one ends it at once.
 
-        Examples:
-          wharf up
-          wharf up examples/darkroom --watch
-          wharf up hello.wasm --addr 127.0.0.1:0
-          wharf up proxy.wasm --http https://api.example.com
-    "#]],
+            Examples:
+              wharf up
+              wharf up examples/darkroom --watch
+              wharf up hello.wasm --addr 8080
+              wharf up proxy.wasm --http https://api.example.com
+        "#]],
     );
 }
 
@@ -311,11 +312,11 @@ fn values_that_do_not_fit_are_explained() {
     "#]],
     );
     check_mistake(
-        &["up", "x.wasm", "--addr", "localhost"],
+        &["up", "x.wasm", "--addr", "example.com:80"],
         &expect![[r#"
-        error: invalid value 'localhost' for '--addr <IP:PORT>': invalid socket address syntax
+            error: invalid value 'example.com:80' for '--addr <IP:PORT>': `example.com` is no IP address; write it as 3000, localhost:3000, 127.0.0.1:3000 or [::1]:3000
 
-        For more information, try '--help'.
-    "#]],
+            For more information, try '--help'.
+        "#]],
     );
 }
