@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use wharf_engine::{Fault, FaultKind, LimitHit};
 
+use crate::progress::beside;
+
 /// Exit codes of `wharf run` when the program did not end by itself.
 const RUN_TIME: u8 = 124;
 const RUN_FAILED: u8 = 125;
@@ -102,7 +104,7 @@ impl CliError {
 
     pub(crate) fn print(&self) {
         if let Some(context) = &self.context {
-            anstream::eprintln!("{}", context.trim_end());
+            beside(|| anstream::eprintln!("{}", context.trim_end()));
         }
         print_error(&self.message);
         for hint in &self.hints {
@@ -117,17 +119,17 @@ impl CliError {
 
 /// Says on stderr what failed.
 pub(crate) fn print_error(message: &str) {
-    anstream::eprintln!("\x1b[1;31merror\x1b[0m: {message}");
+    beside(|| anstream::eprintln!("\x1b[1;31merror\x1b[0m: {message}"));
 }
 
 /// Says on stderr what to do about it.
 pub(crate) fn print_hint(hint: &str) {
-    anstream::eprintln!("\x1b[1;36mhint\x1b[0m: {hint}");
+    beside(|| anstream::eprintln!("\x1b[1;36mhint\x1b[0m: {hint}"));
 }
 
 /// Says on stderr what is odd.
 pub(crate) fn print_warning(message: &str) {
-    anstream::eprintln!("\x1b[1;33mwarning\x1b[0m: {message}");
+    beside(|| anstream::eprintln!("\x1b[1;33mwarning\x1b[0m: {message}"));
 }
 
 /// The code of a run that met its time limit.

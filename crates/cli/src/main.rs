@@ -39,6 +39,7 @@ fn main() -> ExitCode {
         Command::Run(args) => commands::run::main(args),
         Command::Inspect(args) => commands::inspect::main(&args),
     };
+    progress::end();
     match result {
         Ok(code) => code,
         Err(error) => {
