@@ -47,7 +47,12 @@ async fn up(args: &Up, project: Arc<Project>) -> Outcome {
     // The first line, before anything else: programs read it. Connections wait until the app is
     // there.
     eprintln!("listening on http://{}", server.addr());
-    let log = Log::start(LogSink, LogOptions::new(LogFormat::for_stderr()))
+    let options = LogOptions {
+        // Every open page asks for them, time and again.
+        paths_left_out: if args.watch { DevOverlay::PATHS } else { &[] },
+        ..LogOptions::new(LogFormat::for_stderr())
+    };
+    let log = Log::start(LogSink, options)
         .map_err(|error| CliError::new(format!("cannot start the log: {error}")))?;
     let overlay = args.watch.then(DevOverlay::new);
     let node = Arc::new(Node::new(
@@ -355,7 +360,10 @@ impl Builder {
             // Why a source cannot be watched is mostly why it cannot be built.
             if let Err(failure) = self.try_build(Terminal::new()).await {
                 failure.error.print();
-                overlay.set(DevState::Failed { text: failure.page });
+                overlay.set(DevState::Failed {
+                    text: failure.page,
+                    is_served: false,
+                });
             }
             return;
         };
@@ -371,10 +379,14 @@ impl Builder {
                 }
                 Err(failure) => {
                     failure.error.print();
-                    if self.node.app().is_some() {
+                    let is_served = self.node.app().is_some();
+                    if is_served {
                         error::print_hint("the version before is still being served");
                     }
-                    overlay.set(DevState::Failed { text: failure.page });
+                    overlay.set(DevState::Failed {
+                        text: failure.page,
+                        is_served,
+                    });
                     self.project.sources()
                 }
             };
