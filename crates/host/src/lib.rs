@@ -28,6 +28,7 @@ mod linker;
 mod module;
 mod native_output;
 mod output;
+mod pointer;
 mod program;
 mod state;
 mod write_through;
