@@ -26,10 +26,11 @@ Examples:
   wharf inspect hello.wasm
 
 Environment:
-  WHARF_STORE_DIR  where artifacts are kept    [~/.local/share/wharf/store]
-  WHARF_CACHE_DIR  where native code is kept   [~/.cache/wharf]
-  WHARF_WASM_OPT   the wasm-opt to use         [the one on PATH]
-  NO_COLOR         no colours")]
+  WHARF_STORE_DIR     where artifacts are kept           [~/.local/share/wharf/store]
+  WHARF_CACHE_DIR     where native code is kept          [~/.cache/wharf]
+  WHARF_COMPILE_TIME  CPU time to compile one program    [20s and 16s for each MiB of code]
+  WHARF_WASM_OPT      the wasm-opt to use                [the one on PATH]
+  NO_COLOR            no colours")]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Command,

@@ -24,7 +24,7 @@ pub(crate) fn artifact(store: &Store, report: &BuildReport) -> Result<AppArtifac
 /// without a trigger may be meant for other hosts, or to be composed; it is left as it is.
 pub(crate) fn prepare(artifact: &AppArtifact, terminal: &Terminal) -> Result<(), CliError> {
     let cache = paths::code_cache()?;
-    let compiler = paths::compiler();
+    let compiler = paths::compiler()?;
     let mut hosts: [Option<Host>; 2] = [None, None];
     for (name, blob) in &artifact.components {
         let served = artifact.app.triggers.http.iter().any(

@@ -74,6 +74,7 @@ impl CacheError {
             self,
             CacheError::Compile(
                 CompileError::Invalid { .. }
+                    | CompileError::Cpu { .. }
                     | CompileError::Time { .. }
                     | CompileError::Died { .. }
             )

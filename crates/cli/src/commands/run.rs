@@ -215,7 +215,7 @@ pub(crate) fn binary(bytes: Vec<u8>, path: &Path) -> Result<Vec<u8>, CliError> {
 
 fn load(engine: &Engine, wasm: &[u8], path: &Path) -> Result<Runnable, CliError> {
     let cache = paths::code_cache()?;
-    let compiler = paths::compiler();
+    let compiler = paths::compiler()?;
     let key = Digest::of(wasm);
     let bytes = || {
         say_if_slow(path);

@@ -66,7 +66,7 @@ async fn up(args: &Up, project: Arc<Project>) -> Outcome {
     let runtime = Arc::new(
         Runtime::new(RuntimeOptions {
             cache: paths::code_cache()?,
-            compiler: paths::compiler(),
+            compiler: paths::compiler()?,
             memory: node_memory(),
             log: log.clone(),
         })

@@ -394,6 +394,55 @@ fn deep_blocks_are_no_reason_to_fail() {
     sandbox.wharf(["run", "blocks.wat"]).expect_success();
 }
 
+/// A module with one function of that many empty blocks, one after the other.
+fn many_blocks(count: usize) -> Vec<u8> {
+    let leb = |mut number: usize| {
+        let mut bytes = Vec::new();
+        while number > 0x7f {
+            bytes.push((number & 0x7f) as u8 | 0x80);
+            number >>= 7;
+        }
+        bytes.push(number as u8);
+        bytes
+    };
+    let sized = |bytes: Vec<u8>| [leb(bytes.len()), bytes].concat();
+    // No locals, the blocks, the function's end.
+    let body = [vec![0], [2, 0x40, 0x0b].repeat(count), vec![0x0b]].concat();
+    let section = |id: u8, bytes: Vec<u8>| [vec![id], sized(bytes)].concat();
+    [
+        b"\0asm\x01\0\0\0".to_vec(),
+        section(1, vec![1, 0x60, 0, 0]),
+        section(3, vec![1, 0]),
+        section(7, [&[1, 6][..], b"_start", &[0, 0]].concat()),
+        section(10, [vec![1], sized(body)].concat()),
+    ]
+    .concat()
+}
+
+#[test]
+fn code_that_takes_too_long_to_compile_is_given_up() {
+    let sandbox = sandbox();
+    // The compiler takes the square of it: some five seconds here, minutes for ten times as much.
+    sandbox.put("bomb.wasm", many_blocks(50_000));
+    let run = |time| {
+        let run = sandbox.command(["run", "bomb.wasm"]);
+        run.env("WHARF_COMPILE_TIME", time).output()
+    };
+    expect![[r#"
+        error: bomb.wasm: compiling took more than 1s of CPU time, the limit for 150005 bytes of code, and was stopped
+        hint: code is mostly made on purpose to take that long; if you trust it, allow more, as in WHARF_COMPILE_TIME=10m
+    "#]]
+    .assert_eq(&run("1s").expect_code(NOT_RUNNABLE).stderr);
+    expect![[r#"
+        error: WHARF_COMPILE_TIME: `fast` is not a duration
+        hint: write a whole number and a unit, such as `500ms`, `30s` or `2m`
+    "#]]
+    .assert_eq(&run("fast").expect_code(125).stderr);
+    // Not nearly as much is no reason.
+    sandbox.put("few.wasm", many_blocks(5_000));
+    sandbox.wharf(["run", "few.wasm"]).expect_success();
+}
+
 fn nested_components(depth: usize) -> Vec<u8> {
     let head = b"\0asm\x0d\0\x01\0";
     let mut bytes = head.to_vec();

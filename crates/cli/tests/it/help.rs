@@ -24,33 +24,34 @@ fn help() {
     check(
         &["--help"],
         &expect![[r#"
-        Make, build, run, inspect and serve WebAssembly components
+            Make, build, run, inspect and serve WebAssembly components
 
-        Usage: wharf <COMMAND>
+            Usage: wharf <COMMAND>
 
-        Commands:
-          new      Make a new app from a template
-          build    Build an app: sources to components, packed into the store
-          up       Serve an app or a component over HTTP, here
-          run      Run a command: a component, a WASI 0.1 module, or a function of either
-          inspect  Show what a file or an app is, imports, exports and may ask for
-          help     Print this message or the help of the given subcommand(s)
+            Commands:
+              new      Make a new app from a template
+              build    Build an app: sources to components, packed into the store
+              up       Serve an app or a component over HTTP, here
+              run      Run a command: a component, a WASI 0.1 module, or a function of either
+              inspect  Show what a file or an app is, imports, exports and may ask for
+              help     Print this message or the help of the given subcommand(s)
 
-        Options:
-          -h, --help     Print help
-          -V, --version  Print version
+            Options:
+              -h, --help     Print help
+              -V, --version  Print version
 
-        Examples:
-          wharf new app guestbook && cd guestbook && wharf up --watch
-          wharf run hello.wasm -- Ada
-          wharf inspect hello.wasm
+            Examples:
+              wharf new app guestbook && cd guestbook && wharf up --watch
+              wharf run hello.wasm -- Ada
+              wharf inspect hello.wasm
 
-        Environment:
-          WHARF_STORE_DIR  where artifacts are kept    [~/.local/share/wharf/store]
-          WHARF_CACHE_DIR  where native code is kept   [~/.cache/wharf]
-          WHARF_WASM_OPT   the wasm-opt to use         [the one on PATH]
-          NO_COLOR         no colours
-    "#]],
+            Environment:
+              WHARF_STORE_DIR     where artifacts are kept           [~/.local/share/wharf/store]
+              WHARF_CACHE_DIR     where native code is kept          [~/.cache/wharf]
+              WHARF_COMPILE_TIME  CPU time to compile one program    [20s and 16s for each MiB of code]
+              WHARF_WASM_OPT      the wasm-opt to use                [the one on PATH]
+              NO_COLOR            no colours
+        "#]],
     );
 }
 
