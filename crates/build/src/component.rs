@@ -14,6 +14,7 @@ use crate::report::{ComponentReport, Optimization, gzip_size};
 use crate::rust::{self, Compiled, Prefer};
 use crate::session::Session;
 use crate::source::{self, SourceKind};
+use crate::typed::encoded;
 use crate::wasm::{self, Binary};
 
 /// The environment that changes what cargo makes, by the start of its names.
@@ -308,12 +309,7 @@ pub(crate) fn load_ready(name: &str, file: &Path) -> Result<(Vec<u8>, bool), Bui
     };
     match wasm::read(&bytes).map_err(|error| bad(error.to_string()))? {
         Binary::Module(module) if module.has_component_type => {
-            let component =
-                crate::encode::encode(&bytes, &module).map_err(|reason| BuildError::Encode {
-                    component: name.to_string(),
-                    reason,
-                })?;
-            Ok((component, false))
+            Ok((encoded(name, &bytes, &module)?, false))
         }
         Binary::Module(_) | Binary::Component { .. } => Ok((bytes, is_source)),
     }

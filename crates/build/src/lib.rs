@@ -41,6 +41,7 @@ mod source;
 mod template;
 mod text;
 mod trigger;
+mod typed;
 mod wasm;
 
 pub use app::{build_app, watch_paths};
@@ -53,3 +54,4 @@ pub use report::{BuildReport, ComponentReport, FilesReport, Optimization};
 pub use sdk::unpack as unpack_sdk;
 pub use session::{BuildOptions, MANIFEST_NAME, STATE_FOLDER};
 pub use template::{NewError, NewOptions, Template, new_app};
+pub use typed::encode_typed;

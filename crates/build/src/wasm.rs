@@ -26,6 +26,8 @@ pub(crate) struct Module {
     pub(crate) has_component_type: bool,
     /// It imports WASI 0.1.
     pub(crate) imports_wasi_0_1: bool,
+    /// It imports something else.
+    pub(crate) imports_others: bool,
     /// It exports `_start`: it is a command.
     pub(crate) exports_start: bool,
 }
@@ -60,8 +62,9 @@ pub(crate) fn outline(bytes: &[u8]) -> Result<Binary, BinaryReaderError> {
             }
             Payload::ImportSection(section) if depth == 1 => {
                 for import in section.into_imports() {
-                    if import?.module == WASI_0_1 {
-                        module.imports_wasi_0_1 = true;
+                    match import?.module {
+                        WASI_0_1 => module.imports_wasi_0_1 = true,
+                        _ => module.imports_others = true,
                     }
                 }
             }

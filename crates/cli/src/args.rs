@@ -9,6 +9,8 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 use wharf_build::Template;
 use wharf_manifest::{ByteSize, HttpGrant, NetGrant, parse_duration};
 
+use crate::address::listen_address;
+
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
     .usage(AnsiColor::Green.on_default().bold())
@@ -24,10 +26,11 @@ Examples:
   wharf inspect hello.wasm
 
 Environment:
-  WHARF_STORE_DIR  where artifacts are kept    [~/.local/share/wharf/store]
-  WHARF_CACHE_DIR  where native code is kept   [~/.cache/wharf]
-  WHARF_WASM_OPT   the wasm-opt to use         [the one on PATH]
-  NO_COLOR         no colours")]
+  WHARF_STORE_DIR     where artifacts are kept           [~/.local/share/wharf/store]
+  WHARF_CACHE_DIR     where native code is kept          [~/.cache/wharf]
+  WHARF_COMPILE_TIME  CPU time to compile one program    [20s and 16s for each MiB of code]
+  WHARF_WASM_OPT      the wasm-opt to use                [the one on PATH]
+  NO_COLOR            no colours")]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -114,20 +117,20 @@ pub(crate) struct How {
 
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
-Nothing but the address is opened. SIGINT and SIGTERM let requests under way finish, then end
-the server with code 0; a second one ends it at once.
+Nothing but the address is opened; a port alone is one of 127.0.0.1. SIGINT and SIGTERM let
+requests under way finish, then end the server with code 0; a second one ends it at once.
 
 Examples:
   wharf up
   wharf up examples/darkroom --watch
-  wharf up hello.wasm --addr 127.0.0.1:0
+  wharf up hello.wasm --addr 8080
   wharf up proxy.wasm --http https://api.example.com")]
 pub(crate) struct Up {
     /// An app's folder, or a .wasm or .wat file that answers HTTP
     #[arg(default_value = ".", value_name = "DIR|FILE")]
     pub(crate) what: PathBuf,
-    /// Where to listen; port 0 takes a free one
-    #[arg(long, default_value = "127.0.0.1:3000", value_name = "IP:PORT")]
+    /// Where to listen: an IP address, a port or both; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:3000", value_name = "IP:PORT", value_parser = listen_address)]
     pub(crate) addr: SocketAddr,
     /// Build and swap when a source changes; pages in a browser reload
     #[arg(long)]
@@ -143,8 +146,14 @@ pub(crate) struct Up {
 #[command(after_help = "\
 Nothing is granted by default: no files, no network, no environment.
 
-Exit codes: the program's own; 124 time limit, 125 wharf could not run it, 134 trap,
-137 memory limit.
+Exit codes:
+  the program's own, whatever it is, when it ended by itself
+  124  it met --time
+  125  wharf was used wrongly or failed: a bad flag, a --dir that is not there
+  126  the file cannot be run: no program, or it imports what nobody provides
+  127  there is no such file
+  134  it trapped: a panic, an abort, a bad memory access
+  137  it met --memory
 
 Examples:
   wharf run hello.wasm

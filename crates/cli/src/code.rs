@@ -3,6 +3,7 @@
 use wharf_artifact::{AppArtifact, Store, load_app};
 use wharf_build::BuildReport;
 use wharf_engine::{Engine, EngineOptions, Profile};
+use wharf_host::Host;
 use wharf_manifest::HttpTarget;
 
 use crate::error::CliError;
@@ -17,10 +18,14 @@ pub(crate) fn artifact(store: &Store, report: &BuildReport) -> Result<AppArtifac
 
 /// Compiles every component of `artifact` for the way in which it is triggered, unless the
 /// cache has it. A component without a trigger is compiled as a command: `run --invoke` uses it.
+///
+/// # Errors
+/// When a component does not compile, or has a trigger and imports what nobody provides. One
+/// without a trigger may be meant for other hosts, or to be composed; it is left as it is.
 pub(crate) fn prepare(artifact: &AppArtifact, terminal: &Terminal) -> Result<(), CliError> {
     let cache = paths::code_cache()?;
-    let compiler = paths::compiler();
-    let mut engines: [Option<Engine>; 2] = [None, None];
+    let compiler = paths::compiler()?;
+    let mut hosts: [Option<Host>; 2] = [None, None];
     for (name, blob) in &artifact.components {
         let served = artifact.app.triggers.http.iter().any(
             |trigger| matches!(&trigger.target, HttpTarget::Component(target) if target == name),
@@ -30,19 +35,27 @@ pub(crate) fn prepare(artifact: &AppArtifact, terminal: &Terminal) -> Result<(),
         } else {
             Profile::Command
         };
-        let slot = &mut engines[usize::from(served)];
-        let engine = match slot {
-            Some(engine) => engine,
-            None => slot.insert(
-                Engine::new(EngineOptions::compile_only(profile))
-                    .map_err(|error| CliError::new(error.to_string()))?,
-            ),
+        let slot = &mut hosts[usize::from(served)];
+        let host = match slot {
+            Some(host) => host,
+            None => slot.insert(host_of(profile)?),
         };
+        let engine = host.engine();
         if cache.contains(engine, &blob.digest) {
             continue;
         }
         let wasm =
             std::fs::read(&blob.path).map_err(|error| CliError::io("read", &blob.path, &error))?;
+        let command = artifact.app.triggers.command.as_ref();
+        let triggered = served || command.is_some_and(|trigger| trigger.component == *name);
+        match host.check_imports(&wasm) {
+            Ok(()) => {}
+            Err(_) if !triggered => continue,
+            Err(error) => {
+                let message = format!("component `{name}`: {error}");
+                return Err(CliError::from_parts(&message, Some(error.hint())));
+            }
+        }
         terminal
             .during(&format!("compiling {name} to native code"), || {
                 cache.prepare(engine, &compiler, &blob.digest, &wasm)
@@ -52,4 +65,10 @@ pub(crate) fn prepare(artifact: &AppArtifact, terminal: &Terminal) -> Result<(),
             })?;
     }
     Ok(())
+}
+
+fn host_of(profile: Profile) -> Result<Host, CliError> {
+    let engine = Engine::new(EngineOptions::compile_only(profile))
+        .map_err(|error| CliError::new(error.to_string()))?;
+    Host::new(engine).map_err(|error| CliError::new(format!("{error:#}")))
 }

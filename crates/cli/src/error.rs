@@ -5,10 +5,13 @@ use std::process::ExitCode;
 
 use wharf_engine::{Fault, FaultKind, LimitHit};
 
+use crate::progress::beside;
+
 /// Exit codes of `wharf run` when the program did not end by itself.
 const RUN_TIME: u8 = 124;
 const RUN_FAILED: u8 = 125;
-const RUN_DENIED: u8 = 126;
+const RUN_NOT_RUNNABLE: u8 = 126;
+const RUN_NOT_FOUND: u8 = 127;
 const RUN_TRAP: u8 = 134;
 const RUN_MEMORY: u8 = 137;
 
@@ -57,12 +60,28 @@ impl CliError {
         error_of
     }
 
+    /// Of a file that is there, but no program that can be run.
+    pub(crate) fn not_runnable(mut self) -> CliError {
+        self.run_code = RUN_NOT_RUNNABLE;
+        self
+    }
+
+    /// Of a program whose file cannot be read: as a shell tells "not found" from "not executable".
+    pub(crate) fn unread_program(path: &std::path::Path, error: &std::io::Error) -> CliError {
+        let mut told = CliError::io("read", path, error);
+        told.run_code = match error.kind() {
+            std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => RUN_NOT_FOUND,
+            _ => RUN_NOT_RUNNABLE,
+        };
+        told
+    }
+
     /// Of a program that ended by a fault.
     pub(crate) fn fault(fault: Fault) -> CliError {
         let run_code = match (&fault.kind, &fault.limit) {
             (_, Some(LimitHit::Time { .. } | LimitHit::Cpu { .. })) => RUN_TIME,
             (_, Some(LimitHit::Memory { .. } | LimitHit::SharedMemory { .. })) => RUN_MEMORY,
-            (FaultKind::Denied, _) => RUN_DENIED,
+            (FaultKind::Denied, _) => RUN_NOT_RUNNABLE,
             (FaultKind::Guest | FaultKind::Limit, _) => RUN_TRAP,
             (FaultKind::User | FaultKind::Host, _) => RUN_FAILED,
         };
@@ -85,7 +104,7 @@ impl CliError {
 
     pub(crate) fn print(&self) {
         if let Some(context) = &self.context {
-            anstream::eprintln!("{}", context.trim_end());
+            beside(|| anstream::eprintln!("{}", context.trim_end()));
         }
         print_error(&self.message);
         for hint in &self.hints {
@@ -100,17 +119,17 @@ impl CliError {
 
 /// Says on stderr what failed.
 pub(crate) fn print_error(message: &str) {
-    anstream::eprintln!("\x1b[1;31merror\x1b[0m: {message}");
+    beside(|| anstream::eprintln!("\x1b[1;31merror\x1b[0m: {message}"));
 }
 
 /// Says on stderr what to do about it.
 pub(crate) fn print_hint(hint: &str) {
-    anstream::eprintln!("\x1b[1;36mhint\x1b[0m: {hint}");
+    beside(|| anstream::eprintln!("\x1b[1;36mhint\x1b[0m: {hint}"));
 }
 
 /// Says on stderr what is odd.
 pub(crate) fn print_warning(message: &str) {
-    anstream::eprintln!("\x1b[1;33mwarning\x1b[0m: {message}");
+    beside(|| anstream::eprintln!("\x1b[1;33mwarning\x1b[0m: {message}"));
 }
 
 /// The code of a run that met its time limit.

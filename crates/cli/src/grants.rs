@@ -37,11 +37,14 @@ impl GrantFlags {
         Ok(grants)
     }
 
-    /// Adds the flags' grants to others.
+    /// Adds the flags' grants to others. A folder takes the place of one that the guest would
+    /// see under the same name.
     pub(crate) fn add_to(&self, grants: &mut Grants) -> Result<(), CliError> {
         let more = self.grants()?;
         grants.http.extend(more.http);
         grants.net.extend(more.net);
+        let is_replaced = |known: &FileGrant| more.files.iter().any(|new| new.guest == known.guest);
+        grants.files.retain(|known| !is_replaced(known));
         grants.files.extend(more.files);
         grants.env.extend(more.env);
         Ok(())

@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+mod address;
 mod args;
 mod code;
 mod commands;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         Command::Run(args) => commands::run::main(args),
         Command::Inspect(args) => commands::inspect::main(&args),
     };
+    progress::end();
     match result {
         Ok(code) => code,
         Err(error) => {
@@ -47,8 +49,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// A mistake in the arguments, or `--help`. A program's own codes are below 125, so `run` has
-/// another code than the others for mistakes.
+/// A mistake in the arguments, or `--help`. `run` has another code for mistakes than the
+/// other commands, as other programs that start programs have: those mostly end with less.
 fn usage(error: &clap::Error) -> ExitCode {
     let _ = error.print();
     let is_run = std::env::args().nth(1).as_deref() == Some("run");

@@ -1,10 +1,11 @@
 //! Where things lie on this machine. The one list of the environment variables that wharf reads.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use wharf_artifact::Store;
 use wharf_engine::{CacheError, CodeCache, CompileLimits, Compiler};
-use wharf_manifest::ByteSize;
+use wharf_manifest::{ByteSize, parse_duration};
 
 use crate::error::{self, CliError};
 
@@ -12,6 +13,8 @@ use crate::error::{self, CliError};
 const STORE_VARIABLE: &str = "WHARF_STORE_DIR";
 /// Where native code and other things that can be made again are kept.
 const CACHE_VARIABLE: &str = "WHARF_CACHE_DIR";
+/// CPU time that compiling one program may take.
+const COMPILE_TIME_VARIABLE: &str = "WHARF_COMPILE_TIME";
 /// Bytes of native code kept.
 const CODE_CACHE_BYTES: ByteSize = ByteSize(4 << 30);
 
@@ -65,13 +68,26 @@ pub(crate) fn code_cache() -> Result<CodeCache, CliError> {
 }
 
 /// The compiler: this very program as a child.
-pub(crate) fn compiler() -> Compiler {
-    match std::env::current_exe() {
-        Ok(helper) => Compiler::in_child(
-            helper,
-            vec![crate::COMPILE_CHILD.to_owned()],
-            CompileLimits::default(),
-        ),
-        Err(_) => Compiler::in_process(),
+pub(crate) fn compiler() -> Result<Compiler, CliError> {
+    let mut limits = CompileLimits::default();
+    if let Some(time) = compile_time()? {
+        limits.cpu = Some(time);
+        limits.time = limits.time.max(time);
     }
+    Ok(match std::env::current_exe() {
+        Ok(helper) => Compiler::in_child(helper, vec![crate::COMPILE_CHILD.to_owned()], limits),
+        Err(_) => Compiler::in_process(),
+    })
+}
+
+fn compile_time() -> Result<Option<Duration>, CliError> {
+    let Some(text) = std::env::var_os(COMPILE_TIME_VARIABLE).filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    parse_duration(&text.to_string_lossy())
+        .map(Some)
+        .map_err(|error| {
+            CliError::new(format!("{COMPILE_TIME_VARIABLE}: {}", error.message()))
+                .hint_some(error.hint())
+        })
 }

@@ -1,30 +1,82 @@
-//! Progress of long work: a spinner where a terminal watches, plain lines elsewhere.
+//! Standard error, shared by what is printed and a spinner for long work.
+//!
+//! The spinner is there where a terminal watches; elsewhere its text is a plain line. Whatever is
+//! printed while it may turn goes through [`beside`]: its line is cleared, the text printed, and it
+//! is drawn again below.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use wharf_build::{Progress, Step};
 
-/// Draws progress on stderr.
+/// How often the spinner turns.
+const TURN: Duration = Duration::from_millis(100);
+
+/// The spinner that turns, if one does. Held while anything is printed.
+static SPINNER: Mutex<Option<ProgressBar>> = Mutex::new(None);
+
+/// Whether no spinner is to begin any more.
+static ENDED: AtomicBool = AtomicBool::new(false);
+
+fn spinner() -> MutexGuard<'static, Option<ProgressBar>> {
+    SPINNER.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Prints with `print`, which ends its last line, beside a spinner that may be turning.
+pub(crate) fn beside<T>(print: impl FnOnce() -> T) -> T {
+    match &*spinner() {
+        Some(spinner) => spinner.suspend(print),
+        None => print(),
+    }
+}
+
+/// Clears the spinner for good: this process is about to end, whatever work is still under way.
+pub(crate) fn end() {
+    ENDED.store(true, Ordering::Relaxed);
+    clear();
+}
+
+/// Clears the spinner, if one turns.
+fn clear() {
+    if let Some(spinner) = spinner().take() {
+        spinner.finish_and_clear();
+    }
+}
+
+/// Standard error for a log, whose lines are written beside the spinner.
+#[derive(Debug)]
+pub(crate) struct LogSink;
+
+impl Write for LogSink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // All of it: half a line and the spinner do not go together.
+        self.write_all(bytes).map(|()| bytes.len())
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        beside(|| io::stderr().write_all(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+/// Draws progress on standard error.
 #[derive(Debug)]
 pub(crate) struct Terminal {
-    spinner: Option<ProgressBar>,
+    is_watched: bool,
     /// Say nothing but what tools print.
     quiet: bool,
 }
 
 impl Terminal {
     pub(crate) fn new() -> Terminal {
-        let spinner = std::io::stderr().is_terminal().then(|| {
-            let style = ProgressStyle::with_template("{spinner:.cyan} {msg} {elapsed:.dim}")
-                .unwrap_or_else(|_| ProgressStyle::default_spinner());
-            let spinner = ProgressBar::new_spinner().with_style(style);
-            spinner.set_draw_target(indicatif::ProgressDrawTarget::hidden());
-            spinner
-        });
         Terminal {
-            spinner,
+            is_watched: io::stderr().is_terminal(),
             quiet: false,
         }
     }
@@ -32,7 +84,7 @@ impl Terminal {
     /// For commands whose output is the program's own.
     pub(crate) fn quiet() -> Terminal {
         Terminal {
-            spinner: None,
+            is_watched: false,
             quiet: true,
         }
     }
@@ -41,34 +93,31 @@ impl Terminal {
     pub(crate) fn during<T>(&self, text: &str, work: impl FnOnce() -> T) -> T {
         self.begin(text);
         let result = work();
-        self.end();
+        clear();
         result
     }
 
     fn begin(&self, text: &str) {
-        match &self.spinner {
-            Some(spinner) => {
-                spinner.set_draw_target(indicatif::ProgressDrawTarget::stderr());
-                spinner.reset();
-                spinner.set_message(text.to_owned());
-                spinner.enable_steady_tick(Duration::from_millis(100));
+        if !self.is_watched {
+            if !self.quiet {
+                anstream::eprintln!("{text}");
             }
-            None if !self.quiet => anstream::eprintln!("{text}"),
-            None => {}
+            return;
         }
-    }
-
-    fn end(&self) {
-        if let Some(spinner) = &self.spinner {
-            spinner.finish_and_clear();
+        let style = ProgressStyle::with_template("{spinner:.cyan} {msg} {elapsed:.dim}")
+            .unwrap_or_else(|_| ProgressStyle::default_spinner());
+        clear();
+        // Not drawn before it has its text.
+        let turning = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden())
+            .with_style(style)
+            .with_message(text.to_owned());
+        let mut spinner = spinner();
+        if ENDED.load(Ordering::Relaxed) {
+            return;
         }
-    }
-
-    fn line(&self, line: &str) {
-        match &self.spinner {
-            Some(spinner) => spinner.suspend(|| anstream::eprintln!("{line}")),
-            None => anstream::eprintln!("{line}"),
-        }
+        turning.set_draw_target(ProgressDrawTarget::stderr());
+        turning.enable_steady_tick(TURN);
+        *spinner = Some(turning);
     }
 }
 
@@ -78,10 +127,10 @@ impl Progress for Terminal {
     }
 
     fn finished(&self, _: &Step, _: bool, _: Duration) {
-        self.end();
+        clear();
     }
 
     fn output(&self, line: &str) {
-        self.line(line);
+        beside(|| anstream::eprintln!("{line}"));
     }
 }

@@ -68,6 +68,19 @@ impl CacheError {
         )
     }
 
+    /// Whether the Wasm bytes are at fault, rather than this machine.
+    pub fn is_of_the_code(&self) -> bool {
+        matches!(
+            self,
+            CacheError::Compile(
+                CompileError::Invalid { .. }
+                    | CompileError::Cpu { .. }
+                    | CompileError::Time { .. }
+                    | CompileError::Died { .. }
+            )
+        )
+    }
+
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {

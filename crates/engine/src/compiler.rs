@@ -14,33 +14,11 @@ use std::time::{Duration, Instant};
 
 use wharf_manifest::ByteSize;
 
+use crate::compile_limits::{CompileLimits, code_size};
 use crate::config::{Engine, EngineError, EngineOptions, Profile};
 
 /// Bytes of the child's error text that are kept.
 const ERROR_TEXT_MAX: u64 = 64 << 10;
-
-/// What one compilation may use.
-#[derive(Debug, Clone, Copy)]
-pub struct CompileLimits {
-    /// Address space of the child.
-    pub memory: ByteSize,
-    /// CPU time of all its threads.
-    pub cpu: Duration,
-    /// Wall time, for a machine that gives it no CPU.
-    pub time: Duration,
-}
-
-impl Default for CompileLimits {
-    /// 6 GiB, 10 minutes of CPU and 30 in all: several times what the largest compilers and
-    /// language runtimes need.
-    fn default() -> CompileLimits {
-        CompileLimits {
-            memory: ByteSize(6 << 30),
-            cpu: Duration::from_secs(600),
-            time: Duration::from_secs(1800),
-        }
-    }
-}
 
 /// Bytes could not be compiled.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +30,17 @@ pub enum CompileError {
         message: String,
         /// What to do about it.
         hint: Option<String>,
+    },
+    /// It took more CPU time than code of its size may.
+    #[error(
+        "compiling took more than {}s of CPU time, the limit for {code_bytes} bytes of code, and was stopped",
+        limit.as_secs()
+    )]
+    Cpu {
+        /// The limit.
+        limit: Duration,
+        /// Bytes of function bodies.
+        code_bytes: u64,
     },
     /// It took longer than allowed.
     #[error("compilation took longer than {limit:?} and was stopped")]
@@ -138,12 +127,15 @@ impl Compiler {
             helper: helper.to_owned(),
             source,
         };
+        let code = code_size(wasm);
+        // The kernel counts whole seconds, and none at all as one.
+        let cpu = Duration::from_secs(self.limits.cpu_for(code).as_secs().max(1));
         let mut child = Command::new(helper)
             .args(arguments)
             .arg(profile.as_str())
             .arg(output)
             .arg(self.limits.memory.0.to_string())
-            .arg(self.limits.cpu.as_secs().max(1).to_string())
+            .arg(cpu.as_secs().to_string())
             .env_clear()
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -188,8 +180,9 @@ impl Compiler {
                     path: output.to_owned(),
                     source: io::Error::other(text.trim_end().to_owned()),
                 }),
-                None if was_out_of_cpu(&status) => Err(CompileError::Time {
-                    limit: self.limits.cpu,
+                None if was_out_of_cpu(&status) => Err(CompileError::Cpu {
+                    limit: cpu,
+                    code_bytes: code.0,
                 }),
                 _ => Err(CompileError::Died {
                     how: status.to_string(),
@@ -330,6 +323,10 @@ impl CompileError {
     pub fn hint(&self) -> Option<String> {
         match self {
             CompileError::Invalid { hint, .. } => hint.clone(),
+            CompileError::Cpu { .. } => Some(
+                "code is mostly made on purpose to take that long; if you trust it, allow more, as in WHARF_COMPILE_TIME=10m"
+                    .to_owned(),
+            ),
             CompileError::Time { .. } | CompileError::Died { .. } => Some(
                 "very large or hostile modules do this; look at its size with `wharf inspect`"
                     .to_owned(),

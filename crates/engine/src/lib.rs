@@ -21,6 +21,7 @@
 
 mod cache;
 mod clock;
+mod compile_limits;
 mod compiler;
 mod config;
 mod fault;
@@ -31,7 +32,8 @@ mod seal;
 mod ticker;
 
 pub use cache::{CacheError, CacheKey, CodeCache};
-pub use compiler::{CompileError, CompileLimits, Compiler, compile_child_main};
+pub use compile_limits::CompileLimits;
+pub use compiler::{CompileError, Compiler, compile_child_main};
 pub use config::{Engine, EngineError, EngineOptions, PoolSize, Profile};
 pub use fault::{Fault, FaultKind};
 pub use lane::SlowLane;

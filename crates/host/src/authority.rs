@@ -28,6 +28,10 @@ pub struct Authority {
 #[derive(Debug, Clone)]
 pub(crate) struct Folder {
     pub(crate) host: PathBuf,
+    /// The same without links: what an open folder below it is found to lie in.
+    pub(crate) real: PathBuf,
+    /// The same as the grant writes it.
+    pub(crate) granted: String,
     pub(crate) guest: String,
     pub(crate) perms: FsPerms,
 }
@@ -98,6 +102,10 @@ impl Authority {
         self.folders.is_empty()
     }
 
+    pub(crate) fn has_read_only_files(&self) -> bool {
+        files::read_only(&self.folders).next().is_some()
+    }
+
     /// The reporter of what is denied.
     pub fn denials(&self) -> &Denials {
         &self.denials
@@ -125,7 +133,9 @@ fn folder(grant: &FileGrant, base: &Path) -> Result<Folder, AuthorityError> {
         return Err(AuthorityError::NotAFolder { path: host });
     }
     Ok(Folder {
+        real: std::fs::canonicalize(&host).unwrap_or_else(|_| host.clone()),
         host,
+        granted: grant.host.clone(),
         guest: grant.guest.clone(),
         perms: if grant.write {
             FsPerms::ReadWrite

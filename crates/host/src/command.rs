@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::runtime::{Builder, Runtime};
-use wasmtime::{Caller, Linker, Module, Store};
-use wasmtime_wasi::p1::WasiP1Ctx;
+use wasmtime::{Module, Store};
 use wasmtime_wasi::{I32Exit, WasiCtxBuilder};
-use wharf_engine::{Engine, Fault, FaultKind, LimitHit, StoreLimits, StoreState};
+use wharf_engine::{Engine, Fault, FaultKind, LimitHit, StoreLimits};
 
 use crate::authority::Authority;
-use crate::denial::Denial;
-use crate::invoke::{InvokeError, invoke_component, invoke_module};
+use crate::invoke::{InvokeError, invoke_component};
+use crate::linker::LinkError;
+use crate::module::run_module;
 use crate::native_output::NativeOutput;
 use crate::output::OutputStream;
 use crate::program::{Program, ProgramKind};
@@ -49,17 +49,39 @@ pub enum Runnable {
     Component(Program),
 }
 
+/// Why a program did not end by itself.
+#[derive(Debug)]
+pub enum RunError {
+    /// It is no program, or not one that can be run here. It was not started.
+    NotRunnable(Fault),
+    /// It was ended: by a trap or a limit, or by a call that cannot be made.
+    Ended(Fault),
+}
+
+impl From<Fault> for RunError {
+    fn from(fault: Fault) -> RunError {
+        RunError::Ended(fault)
+    }
+}
+
+impl From<LinkError> for RunError {
+    fn from(error: LinkError) -> RunError {
+        let fault = Fault::new(FaultKind::User, error.to_string());
+        RunError::NotRunnable(fault.with_hint(error.hint()))
+    }
+}
+
 /// Runs a program, or calls one of its functions. Blocks until it ends.
 ///
 /// # Errors
-/// The [`Fault`] that ended it: a trap, a limit, or a program that cannot be run.
+/// The [`Fault`] that ended it, a trap or a limit, or why it cannot be run.
 pub fn run_command(
     engine: &Engine,
     runnable: &Runnable,
     authority: &Authority,
     limits: StoreLimits,
     io: CommandIo,
-) -> Result<CommandOutcome, Fault> {
+) -> Result<CommandOutcome, RunError> {
     match runnable {
         Runnable::Module(module) => run_module(engine, module, authority, limits, io),
         Runnable::Component(program) => {
@@ -85,7 +107,7 @@ fn runtime() -> Result<Runtime, Fault> {
 }
 
 /// Its own streams and arguments. `complained` is set when it prints on standard error.
-fn context(
+pub(crate) fn context(
     io: &CommandIo,
     complained: &Arc<AtomicBool>,
     tells_broken_pipe: bool,
@@ -108,7 +130,7 @@ fn context(
     builder
 }
 
-fn denied(error: impl std::fmt::Display) -> Fault {
+pub(crate) fn denied(error: impl std::fmt::Display) -> Fault {
     Fault::new(FaultKind::User, error.to_string())
 }
 
@@ -118,7 +140,7 @@ async fn run_component(
     authority: &Authority,
     limits: StoreLimits,
     io: CommandIo,
-) -> Result<CommandOutcome, Fault> {
+) -> Result<CommandOutcome, RunError> {
     let complained = Arc::default();
     let context = context(&io, &complained, false);
     let state = InstanceState::from_builder(authority, limits, context).map_err(denied)?;
@@ -128,19 +150,19 @@ async fn run_component(
         let instance = instance.map_err(|error| fault_of(&error, &store))?;
         return match invoke_component(&mut store, program, &instance, call).await {
             Ok(returned) => Ok(ended(0, Some(returned), &store, &complained)),
-            Err(InvokeError::Failed(error)) => exit_or_fault(&error, &store, &complained),
-            Err(error) => Err(error.into_fault()),
+            Err(InvokeError::Failed(error)) => Ok(exit_or_fault(&error, &store, &complained)?),
+            Err(error) => Err(error.into_fault().into()),
         };
     }
     let result = match program.kind() {
         ProgramKind::CommandP3 => call_p3(&mut store, program).await,
         ProgramKind::CommandP2 => call_p2(&mut store, program).await,
-        kind => return Err(not_runnable(kind)),
+        kind => return Err(RunError::NotRunnable(not_runnable(kind))),
     };
     match result {
         Ok(Ok(())) => Ok(ended(0, None, &store, &complained)),
         Ok(Err(())) => Ok(ended(1, None, &store, &complained)),
-        Err(error) => exit_or_fault(&error, &store, &complained),
+        Err(error) => Ok(exit_or_fault(&error, &store, &complained)?),
     }
 }
 
@@ -175,131 +197,14 @@ fn not_runnable(kind: ProgramKind) -> Fault {
     }
 }
 
-/// State of a core module.
-struct ModuleState {
-    limits: StoreLimits,
-    wasi: WasiP1Ctx,
-    denials: crate::denial::Denials,
-}
-
-impl StoreState for ModuleState {
-    fn limits(&mut self) -> &mut StoreLimits {
-        &mut self.limits
-    }
-}
-
-fn run_module(
-    engine: &Engine,
-    module: &Module,
-    authority: &Authority,
-    limits: StoreLimits,
-    io: CommandIo,
-) -> Result<CommandOutcome, Fault> {
-    let complained = Arc::default();
-    let mut builder = context(&io, &complained, true);
-    authority.apply(&mut builder).map_err(denied)?;
-    let mut store = engine.new_store(ModuleState {
-        limits,
-        wasi: builder.build_p1(),
-        denials: authority.denials.clone(),
-    });
-    let mut linker: Linker<ModuleState> = Linker::new(engine.wasmtime());
-    link_wasi_p1(&mut linker, authority.has_no_files())
-        .map_err(|error| Fault::from_wasmtime(&error, None))?;
-    if let Some(missing) = module
-        .imports()
-        .find(|import| linker.get_by_import(&mut store, import).is_none())
-    {
-        return Err(Fault::new(
-            FaultKind::User,
-            format!(
-                "the module imports `{}` from `{}`, which nobody provides",
-                missing.name(),
-                missing.module()
-            ),
-        )
-        .with_hint(missing_import_hint(missing.module())));
-    }
-    let instance = linker.instantiate(&mut store, module);
-    let instance = match instance {
-        Ok(instance) => instance,
-        Err(error) => return exit_or_fault(&error, &store, &complained),
-    };
-    if let Some(call) = &io.invoke {
-        if let Some(start) = instance.get_func(&mut store, "_initialize")
-            && let Err(error) = start.call(&mut store, &[], &mut [])
-        {
-            return exit_or_fault(&error, &store, &complained);
-        }
-        return match invoke_module(&mut store, &instance, call) {
-            Ok(returned) => Ok(ended(0, Some(returned), &store, &complained)),
-            Err(InvokeError::Failed(error)) => exit_or_fault(&error, &store, &complained),
-            Err(error) => Err(error.into_fault()),
-        };
-    }
-    let Ok(start) = instance.get_typed_func::<(), ()>(&mut store, "_start") else {
-        return Err(Fault::new(
-            FaultKind::User,
-            "this module exports no `_start`, so there is nothing to run",
-        )
-        .with_hint(
-            "call one of its functions with `--invoke 'name(1, 2)'`; `wharf inspect` lists them",
-        ));
-    };
-    match start.call(&mut store, ()) {
-        Ok(()) => Ok(ended(0, None, &store, &complained)),
-        Err(error) => exit_or_fault(&error, &store, &complained),
-    }
-}
-
-fn missing_import_hint(module: &str) -> &'static str {
-    match module {
-        "env" => {
-            "it was linked with undefined symbols, or for Emscripten; build it for wasm32-wasip1"
-        }
-        "wbg" | "__wbindgen_placeholder__" => "it is made for a browser by wasm-bindgen",
-        "gojs" => "it is Go's build for browsers; build with GOOS=wasip1",
-        _ => "only WASI 0.1 can be imported by core modules",
-    }
-}
-
-fn link_wasi_p1(linker: &mut Linker<ModuleState>, no_files: bool) -> wasmtime::Result<()> {
-    wasmtime_wasi::p1::add_to_linker_sync(linker, |state: &mut ModuleState| &mut state.wasi)?;
-    wasmtime_wasi::p0::add_to_linker_sync(linker, |state: &mut ModuleState| &mut state.wasi)?;
-    linker.allow_shadowing(true);
-    for module in ["wasi_snapshot_preview1", "wasi_unstable"] {
-        // The engine's own refuses codes above 125; a native program may end with any.
-        linker.func_wrap(module, "proc_exit", |code: i32| -> wasmtime::Result<()> {
-            Err(I32Exit(code).into())
-        })?;
-    }
-    if no_files {
-        // No folder is open, so the answer is always the same: `badf`. It tells us that the
-        // program looked for files.
-        linker.func_wrap(
-            "wasi_snapshot_preview1",
-            "fd_prestat_get",
-            |caller: Caller<'_, ModuleState>, _fd: i32, _prestat: i32| -> i32 {
-                caller.data().denials.record(Denial::no_files());
-                ERRNO_BADF
-            },
-        )?;
-    }
-    linker.allow_shadowing(false);
-    Ok(())
-}
-
-/// `errno.badf` of WASI 0.1.
-const ERRNO_BADF: i32 = 8;
-
-fn fault_of<S>(error: &wasmtime::Error, store: &Store<S>) -> Fault
+pub(crate) fn fault_of<S>(error: &wasmtime::Error, store: &Store<S>) -> Fault
 where
     Store<S>: HitLimit,
 {
     Fault::from_wasmtime(error, store.hit_limit().as_ref())
 }
 
-trait HitLimit {
+pub(crate) trait HitLimit {
     fn hit_limit(&self) -> Option<LimitHit>;
 }
 
@@ -309,18 +214,12 @@ impl HitLimit for Store<InstanceState> {
     }
 }
 
-impl HitLimit for Store<ModuleState> {
-    fn hit_limit(&self) -> Option<LimitHit> {
-        self.data().limits.hit().cloned()
-    }
-}
-
 /// The code that a guest called `exit` with, if that is what ended it.
 pub fn exit_code(error: &wasmtime::Error) -> Option<i32> {
     error.downcast_ref::<I32Exit>().map(|exit| exit.0)
 }
 
-fn exit_or_fault<S>(
+pub(crate) fn exit_or_fault<S>(
     error: &wasmtime::Error,
     store: &Store<S>,
     complained: &AtomicBool,
@@ -334,7 +233,7 @@ where
     }
 }
 
-fn ended<S>(
+pub(crate) fn ended<S>(
     code: i32,
     returned: Option<String>,
     store: &Store<S>,

@@ -19,6 +19,9 @@ pub struct Denial {
     /// The guest only asked what it has, as language runtimes do at start; nothing certain was
     /// refused. Worth a word only when the program fails.
     pub asked_only: bool,
+    /// Many programs try this and do well without, as Python does with its caches beside a
+    /// library. Where the outcome is known, it is worth a word only if that is a failure.
+    pub survived_by_many: bool,
 }
 
 impl Denial {
@@ -28,6 +31,7 @@ impl Denial {
             manifest_line: "files = [\"data:/data\"]".to_owned(),
             flag: "--dir .".to_owned(),
             asked_only: true,
+            survived_by_many: true,
         }
     }
 }

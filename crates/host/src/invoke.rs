@@ -1,11 +1,13 @@
 //! `--invoke`: a call written in WAVE, made on a component or a core module.
 
+use wasm_wave::parser::ParserError;
 use wasm_wave::untyped::UntypedFuncCall;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{ComponentExportIndex, Instance, Val};
 use wasmtime::{Store, ValType};
 use wharf_engine::{Fault, FaultKind};
 
+use crate::pointer::point_at;
 use crate::program::Program;
 use crate::state::InstanceState;
 
@@ -13,11 +15,9 @@ use crate::state::InstanceState;
 #[derive(Debug, thiserror::Error)]
 pub enum InvokeError {
     /// The text is no call.
-    #[error("cannot read the call `{call}`: {message}")]
+    #[error("cannot read the call: {message}")]
     Syntax {
-        /// What was given.
-        call: String,
-        /// What is wrong with it.
+        /// What is wrong with it, and where.
         message: String,
     },
     /// There is no such function.
@@ -33,7 +33,7 @@ pub enum InvokeError {
     Arguments {
         /// The function with its types.
         signature: String,
-        /// What does not fit.
+        /// What does not fit, and where.
         message: String,
     },
     /// The call itself failed.
@@ -60,9 +60,16 @@ impl InvokeError {
 
 fn parse(call: &str) -> Result<UntypedFuncCall<'_>, InvokeError> {
     UntypedFuncCall::parse(call).map_err(|error| InvokeError::Syntax {
-        call: call.to_owned(),
-        message: error.to_string(),
+        message: located(&error, call),
     })
+}
+
+/// What is wrong, shown in the call.
+fn located(error: &ParserError, call: &str) -> String {
+    let (text, span) = (error.to_string(), error.span());
+    let offsets = format!(" at {}..{}", span.start, span.end);
+    let what = text.strip_suffix(&offsets).unwrap_or(&text);
+    point_at(what, call, span)
 }
 
 /// One exported function: where it lies, and what people call it.
@@ -119,7 +126,8 @@ pub(crate) async fn invoke_component(
     instance: &Instance,
     call: &str,
 ) -> Result<String, InvokeError> {
-    let call = parse(call)?;
+    let text = call;
+    let call = parse(text)?;
     let functions = exported_functions(program);
     let matching: Vec<_> = functions
         .iter()
@@ -157,7 +165,7 @@ pub(crate) async fn invoke_component(
                     function.name,
                     params.iter().map(describe).collect::<Vec<_>>().join(", ")
                 ),
-                message: error.to_string(),
+                message: located(&error, text),
             })?;
     let mut results = vec![Val::Bool(false); ty.results().len()];
     func.call_async(&mut *store, &values, &mut results)
@@ -231,7 +239,12 @@ pub(crate) fn invoke_module<S: 'static>(
         .params()
         .zip(&texts)
         .map(|(ty, text)| {
-            core_value(&ty, text).ok_or_else(|| misfit(format!("`{text}` is no {ty}")))
+            core_value(&ty, text).ok_or_else(|| {
+                // A part of the call: how far it is from its beginning is where it lies.
+                let start = text.as_ptr().addr() - call.as_ptr().addr();
+                let span = start..start + text.len();
+                misfit(point_at(&format!("`{text}` is no {ty}"), call, span))
+            })
         })
         .collect::<Result<Vec<_>, _>>()?;
     let mut results: Vec<_> = ty.results().map(|_| wasmtime::Val::I32(0)).collect();

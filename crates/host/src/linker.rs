@@ -3,13 +3,16 @@
 //! One linker an engine holds every standard interface, in both versions of WASI. It is made
 //! once; components are linked against it when they are loaded, never on the path of a request.
 
+use wasmtime::Module;
 use wasmtime::component::{Component, HasData, Linker, Resource};
 use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemCtxView, WasiFilesystemView};
 use wasmtime_wasi::p2::bindings::filesystem::preopens;
 use wharf_engine::Engine;
 
-use crate::capability::stdio;
+use crate::capability::{files, stdio};
 use crate::denial::Denial;
+use crate::imports::{component_imports, module_imports};
+use crate::module::check_module;
 use crate::program::Program;
 use crate::state::InstanceState;
 
@@ -28,17 +31,25 @@ impl std::fmt::Debug for Host {
     }
 }
 
-/// A component that cannot be linked.
+/// A component or a core module that cannot be linked.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
-    /// It imports something that nobody provides.
+    /// A component imports something that nobody provides.
     #[error("the component imports `{import}`, which nobody provides")]
     MissingImport {
         /// The import's name.
         import: String,
     },
+    /// A core module imports something that nobody provides.
+    #[error("the module imports `{name}` from `{module}`, which nobody provides")]
+    MissingModuleImport {
+        /// The module that it imports from.
+        module: String,
+        /// The import's name.
+        name: String,
+    },
     /// An import is there, but of another type.
-    #[error("the component does not fit its host: {message}")]
+    #[error("its imports do not fit the host: {message}")]
     Mismatch {
         /// What the engine says.
         message: String,
@@ -56,11 +67,23 @@ impl LinkError {
                 "compose it with a component that exports this interface, or build it without"
                     .to_owned()
             }
+            LinkError::MissingModuleImport { module, .. } => module_hint(module).to_owned(),
             LinkError::Mismatch { .. } => {
                 "it was built against another version of the interface; update its bindings"
                     .to_owned()
             }
         }
+    }
+}
+
+fn module_hint(module: &str) -> &'static str {
+    match module {
+        "env" => {
+            "it was linked with undefined symbols, or for Emscripten; build it for wasm32-wasip1"
+        }
+        "wbg" | "__wbindgen_placeholder__" => "it is made for a browser by wasm-bindgen",
+        "gojs" => "it is Go's build for browsers; build with GOOS=wasip1",
+        _ => "only WASI 0.1 can be imported by core modules",
     }
 }
 
@@ -79,6 +102,7 @@ impl Host {
         preopens::add_to_linker::<InstanceState, NotedPreopens>(&mut linker, |state| {
             PreopensView(state)
         })?;
+        files::p2::link(&mut linker)?;
         stdio::link(&mut linker)?;
         linker.allow_shadowing(false);
         Ok(Host { engine, linker })
@@ -99,6 +123,30 @@ impl Host {
             .instantiate_pre(component)
             .map_err(|error| link_error(&error))?;
         Ok(Program::new(pre))
+    }
+
+    /// Looks at the imports of a component or core module before it is compiled, which may take
+    /// long.
+    ///
+    /// What this accepts linking may refuse yet; what this refuses linking refuses too.
+    ///
+    /// # Errors
+    /// When it imports what nobody provides.
+    pub fn check_imports(&self, wasm: &[u8]) -> Result<(), LinkError> {
+        // What is cut out has no code, so this is no compilation to speak of. What does not
+        // validate is told by the compiler.
+        let engine = self.engine.wasmtime();
+        if let Some(outline) = component_imports(wasm) {
+            return match Component::new(engine, outline) {
+                Ok(outline) => self.link(&outline).map(drop),
+                Err(_) => Ok(()),
+            };
+        }
+        let outline = module_imports(wasm).and_then(|outline| Module::new(engine, outline).ok());
+        match outline {
+            Some(outline) => check_module(&self.engine, &outline),
+            None => Ok(()),
+        }
     }
 }
 

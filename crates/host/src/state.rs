@@ -7,7 +7,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use wharf_engine::{StoreLimits, StoreState};
 
-use crate::authority::{Authority, AuthorityError};
+use crate::authority::{Authority, AuthorityError, Folder};
 use crate::capability::http::Hooks;
 use crate::denial::Denials;
 use crate::output::{GuestOutput, OutputStream, Sink};
@@ -24,6 +24,7 @@ pub struct InstanceState {
     http: WasiHttpCtx,
     hooks: Hooks,
     pub(crate) denials: Denials,
+    pub(crate) folders: Arc<[Folder]>,
     /// Where output goes; `None` if the guest has the process's own streams.
     pub(crate) output: Option<Arc<dyn GuestOutput>>,
 }
@@ -82,6 +83,7 @@ impl InstanceState {
                 authority.outgoing_max,
             ),
             denials: authority.denials.clone(),
+            folders: Arc::clone(&authority.folders),
             output: None,
         })
     }

@@ -67,6 +67,17 @@ pub fn lib_math() -> PathBuf {
     build("lib-math", PURE, &[])
 }
 
+/// The same as its core module, which carries the component's type and waits to be encoded.
+pub fn lib_math_typed() -> PathBuf {
+    let encoded = lib_math();
+    let typed = encoded.with_file_name("lib-math-typed.wasm");
+    let module = released(&target_folder(), "lib-math", PURE);
+    let fresh = typed.with_extension(format!("new-{}", std::process::id()));
+    fs::write(&fresh, module).expect("the target folder is writable");
+    fs::rename(&fresh, &typed).expect("the target folder is writable");
+    typed
+}
+
 /// Core modules as text, in `guests/core-add`: `add.wat`, `memory64.wat`, `threads.wat`.
 pub fn core_add(name: &str) -> PathBuf {
     sources().join("core-add").join(name)
@@ -152,11 +163,7 @@ fn build_now(package: &str, target: &str, features: &[&str], name: &str) -> Path
         "the guest {name} does not build:\n{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    let release = folder.join(target).join("release");
-    let bytes = [package.to_owned(), package.replace('-', "_")]
-        .iter()
-        .find_map(|stem| fs::read(release.join(format!("{stem}.wasm"))).ok())
-        .unwrap_or_else(|| panic!("cargo left no {package}.wasm in {}", release.display()));
+    let bytes = released(&folder, package, target);
     let bytes = if target == PURE {
         encode(&bytes)
     } else {
@@ -170,6 +177,15 @@ fn build_now(package: &str, target: &str, features: &[&str], name: &str) -> Path
     fs::write(&fresh, bytes).expect("the target folder is writable");
     fs::rename(&fresh, &place).expect("the target folder is writable");
     place
+}
+
+/// What cargo left of a package below its target folder.
+fn released(folder: &Path, package: &str, target: &str) -> Vec<u8> {
+    let release = folder.join(target).join("release");
+    [package.to_owned(), package.replace('-', "_")]
+        .iter()
+        .find_map(|stem| fs::read(release.join(format!("{stem}.wasm"))).ok())
+        .unwrap_or_else(|| panic!("cargo left no {package}.wasm in {}", release.display()))
 }
 
 /// From a core module that carries its component type to a component.

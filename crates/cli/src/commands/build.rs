@@ -100,5 +100,9 @@ fn on_signal(act: impl FnOnce() + Send + 'static) -> Result<(), CliError> {
 }
 
 pub(crate) fn build_error(error: BuildError) -> CliError {
-    CliError::from_parts(&error, error.hint())
+    let told = CliError::from_parts(&error, error.hint());
+    match error {
+        BuildError::ManifestMissing { .. } => told.not_runnable(),
+        _ => told,
+    }
 }

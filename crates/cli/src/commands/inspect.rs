@@ -1,5 +1,6 @@
 //! `wharf inspect`: what a file or an app is and may ask for.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -7,6 +8,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 use wharf_artifact::{AppArtifact, Description, describe, load_app};
+use wharf_build::encode_typed;
 use wharf_manifest::{Grants, HttpTarget};
 
 use crate::args::Inspect;
@@ -35,18 +37,35 @@ fn description(bytes: &[u8], name: &str) -> Result<Description, CliError> {
 fn inspect_file(path: &Path, args: &Inspect) -> Result<String, CliError> {
     let bytes = std::fs::read(path).map_err(|error| CliError::io("read", path, &error))?;
     let bytes = commands::run::binary(bytes, path)?;
-    let description = description(&bytes, &path.display().to_string())?;
+    let name = path.display().to_string();
+    let described = match encode_typed(&name, &bytes) {
+        Ok(Cow::Owned(component)) => {
+            let mut described = description(&component, &name)?;
+            described.notes.push(
+                "the file is a core module that carries this component's type; wharf encodes it"
+                    .to_owned(),
+            );
+            described
+        }
+        Ok(Cow::Borrowed(_)) => description(&bytes, &name)?,
+        // What it is can still be told.
+        Err(error) => {
+            let mut described = description(&bytes, &name)?;
+            described.notes.push(error.to_string());
+            described
+        }
+    };
     if args.json {
-        return Ok(json(&description));
+        return Ok(json(&described));
     }
     if args.wit {
-        return description.wit.ok_or_else(|| {
+        return described.wit.ok_or_else(|| {
             CliError::new(format!("{} has no WIT", path.display())).hint(
                 "core modules have none; without `--wit` their imports and exports are listed",
             )
         });
     }
-    Ok(description.to_string())
+    Ok(described.to_string())
 }
 
 fn app(path: &Path, name: &str) -> Result<AppArtifact, CliError> {

@@ -1,16 +1,19 @@
 //! `wharf run`: one program, as if it were native.
 
+use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use wharf_build::encode_typed;
 use wharf_engine::{
     CacheError, CpuMeter, Engine, EngineOptions, Fault, FaultKind, LimitHit, SlowLane, StoreLimits,
 };
 use wharf_host::{
-    Authority, CommandIo, CommandOutcome, Denial, Denials, Host, HttpClient, Runnable, run_command,
+    Authority, CommandIo, CommandOutcome, Denial, Denials, Host, HttpClient, LinkError, RunError,
+    Runnable, run_command,
 };
 use wharf_manifest::{ByteSize, Digest, Grants};
 
@@ -76,9 +79,12 @@ pub(crate) fn main(args: Run) -> Outcome {
             // Threads that wait for standard input need not be asked.
             std::process::exit(outcome.code)
         }
-        Err(fault) => {
+        Err(error) => {
             tell(denied.iter().filter(|denial| !denial.asked_only));
-            Err(CliError::fault(fault))
+            Err(match error {
+                RunError::NotRunnable(fault) => CliError::fault(fault).not_runnable(),
+                RunError::Ended(fault) => CliError::fault(fault),
+            })
         }
     }
 }
@@ -87,8 +93,10 @@ pub(crate) fn main(args: Run) -> Outcome {
 /// only asked for, as many programs do at start, counts if it complained of something and nothing
 /// else explains it.
 fn explain(outcome: &CommandOutcome, denied: &[Denial]) {
-    let refused = denied.iter().any(|denial| !denial.asked_only);
-    tell(denied.iter().filter(|denial| !denial.asked_only));
+    let matters =
+        |denial: &&Denial| !(denial.asked_only || denial.survived_by_many && outcome.code == 0);
+    let refused = denied.iter().any(|denial| matters(&denial));
+    tell(denied.iter().filter(matters));
     if outcome.code == 0 || refused {
         return;
     }
@@ -135,11 +143,18 @@ fn find(what: &Path) -> Result<Program, CliError> {
     if what.is_dir() {
         return find_in_app(what);
     }
-    let bytes = std::fs::read(what).map_err(|error| CliError::io("read", what, &error))?;
+    let bytes = std::fs::read(what).map_err(|error| CliError::unread_program(what, &error))?;
     let name = what.file_name().unwrap_or(what.as_os_str());
+    let name = name.to_string_lossy().into_owned();
+    let bytes = binary(bytes, what).map_err(CliError::not_runnable)?;
+    let encoded = match encode_typed(&name, &bytes) {
+        Ok(Cow::Owned(component)) => Some(component),
+        Ok(Cow::Borrowed(_)) => None,
+        Err(error) => return Err(commands::build::build_error(error).not_runnable()),
+    };
     Ok(Program {
-        name: name.to_string_lossy().into_owned(),
-        wasm: binary(bytes, what)?,
+        name,
+        wasm: encoded.unwrap_or(bytes),
         grants: Grants::default(),
         base: PathBuf::new(),
     })
@@ -151,7 +166,8 @@ fn find_in_app(dir: &Path) -> Result<Program, CliError> {
     let artifact = crate::code::artifact(&options.store, &report)?;
     let Some(trigger) = &artifact.app.triggers.command else {
         return Err(CliError::new(format!("the app in {} has no command", dir.display()))
-            .hint("add `[trigger.command]` with `component = \"…\"` to its wharf.toml, or serve it with `wharf up`"));
+            .hint("add `[trigger.command]` with `component = \"…\"` to its wharf.toml, or serve it with `wharf up`")
+            .not_runnable());
     };
     let (Some(blob), Some(component)) = (
         artifact.components.get(&trigger.component),
@@ -199,7 +215,7 @@ pub(crate) fn binary(bytes: Vec<u8>, path: &Path) -> Result<Vec<u8>, CliError> {
 
 fn load(engine: &Engine, wasm: &[u8], path: &Path) -> Result<Runnable, CliError> {
     let cache = paths::code_cache()?;
-    let compiler = paths::compiler();
+    let compiler = paths::compiler()?;
     let key = Digest::of(wasm);
     let bytes = || {
         say_if_slow(path);
@@ -207,18 +223,26 @@ fn load(engine: &Engine, wasm: &[u8], path: &Path) -> Result<Runnable, CliError>
     };
     let failed = |error: CacheError| {
         let message = format!("{}: {error}", path.display());
-        CliError::from_parts(&message, error.hint())
+        let told = CliError::from_parts(&message, error.hint());
+        match error.is_of_the_code() {
+            true => told.not_runnable(),
+            false => told,
+        }
     };
+    let misfit = |error: LinkError| CliError::from_parts(&error, Some(error.hint())).not_runnable();
+    let host = || {
+        Host::new(engine.clone())
+            .map_err(|error| CliError::fault(Fault::new(FaultKind::Host, format!("{error:#}"))))
+    };
+    if !cache.contains(engine, &key) {
+        host()?.check_imports(wasm).map_err(misfit)?;
+    }
     // Byte 4 to 7 of a binary: version and layer; a component's layer is 1.
     if wasm.get(6) == Some(&1) {
         let component = cache
             .component(engine, &compiler, &key, bytes)
             .map_err(failed)?;
-        let host = Host::new(engine.clone())
-            .map_err(|error| CliError::fault(Fault::new(FaultKind::Host, format!("{error:#}"))))?;
-        let program = host
-            .link(&component)
-            .map_err(|error| CliError::from_parts(&error, Some(error.hint())))?;
+        let program = host()?.link(&component).map_err(misfit)?;
         return Ok(Runnable::Component(program));
     }
     let module = cache

@@ -22,7 +22,7 @@ use wharf_serve::{
 use crate::args::Up;
 use crate::commands::build;
 use crate::error::{self, CliError};
-use crate::progress::Terminal;
+use crate::progress::{self, LogSink, Terminal, beside};
 use crate::{Outcome, code, paths};
 
 /// How long the log may take to write what is left when the server ends.
@@ -47,7 +47,12 @@ async fn up(args: &Up, project: Arc<Project>) -> Outcome {
     // The first line, before anything else: programs read it. Connections wait until the app is
     // there.
     eprintln!("listening on http://{}", server.addr());
-    let log = Log::start(std::io::stderr(), LogOptions::new(LogFormat::for_stderr()))
+    let options = LogOptions {
+        // Every open page asks for them, time and again.
+        paths_left_out: if args.watch { DevOverlay::PATHS } else { &[] },
+        ..LogOptions::new(LogFormat::for_stderr())
+    };
+    let log = Log::start(LogSink, options)
         .map_err(|error| CliError::new(format!("cannot start the log: {error}")))?;
     let overlay = args.watch.then(DevOverlay::new);
     let node = Arc::new(Node::new(
@@ -61,7 +66,7 @@ async fn up(args: &Up, project: Arc<Project>) -> Outcome {
     let runtime = Arc::new(
         Runtime::new(RuntimeOptions {
             cache: paths::code_cache()?,
-            compiler: paths::compiler(),
+            compiler: paths::compiler()?,
             memory: node_memory(),
             log: log.clone(),
         })
@@ -130,7 +135,9 @@ impl Stop {
     async fn first(&mut self) {
         self.any().await;
         if std::io::stderr().is_terminal() {
-            anstream::eprintln!("finishing requests under way; once more to end at once");
+            beside(|| {
+                anstream::eprintln!("finishing requests under way; once more to end at once");
+            });
         }
         let (Ok(interrupt), Ok(terminate)) = (
             signal(SignalKind::interrupt()),
@@ -145,6 +152,7 @@ impl Stop {
             }
             .any()
             .await;
+            progress::end();
             std::process::exit(130);
         });
     }
@@ -313,19 +321,25 @@ impl Builder {
             .map_err(|failure| failure.error)
     }
 
-    /// Serves the new version if all went well; else the old one stays.
+    /// Serves the new version if all went well; else, or if nothing changed, the old one stays.
     async fn try_build(&self, terminal: Terminal) -> Result<Vec<PathBuf>, Failure> {
         let project = Arc::clone(&self.project);
         let runtime = Arc::clone(&self.runtime);
+        let served = self.node.app().map(|app| *app.digest());
         let (app, watch) = tokio::task::spawn_blocking(move || -> Result<_, Failure> {
             let built = project.build(&terminal)?;
+            if served == Some(built.artifact.digest) {
+                return Ok((None, built.watch));
+            }
             let app = activate(&runtime, &built.artifact, project.base().to_owned())
                 .map_err(|error| CliError::from_parts(&error, error.hint()))?;
-            Ok((app, built.watch))
+            Ok((Some(app), built.watch))
         })
         .await
         .map_err(|error| CliError::new(format!("the build ended unexpectedly: {error}")))??;
-        self.serve(app);
+        if let Some(app) = app {
+            self.serve(app);
+        }
         Ok(watch)
     }
 
@@ -346,7 +360,10 @@ impl Builder {
             // Why a source cannot be watched is mostly why it cannot be built.
             if let Err(failure) = self.try_build(Terminal::new()).await {
                 failure.error.print();
-                overlay.set(DevState::Failed { text: failure.page });
+                overlay.set(DevState::Failed {
+                    text: failure.page,
+                    is_served: false,
+                });
             }
             return;
         };
@@ -362,10 +379,14 @@ impl Builder {
                 }
                 Err(failure) => {
                     failure.error.print();
-                    if self.node.app().is_some() {
+                    let is_served = self.node.app().is_some();
+                    if is_served {
                         error::print_hint("the version before is still being served");
                     }
-                    overlay.set(DevState::Failed { text: failure.page });
+                    overlay.set(DevState::Failed {
+                        text: failure.page,
+                        is_served,
+                    });
                     self.project.sources()
                 }
             };

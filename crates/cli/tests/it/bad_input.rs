@@ -8,8 +8,10 @@ use wharf_testkit::{Output, Sandbox, Wasi, guests};
 
 use crate::sandbox;
 
-/// Codes of our own when a program cannot be run, and when a file cannot be inspected.
-const RUN_FAILED: i32 = 125;
+/// Codes of our own when a file is no program that can be run, when there is no such file, and
+/// when a file cannot be inspected.
+const NOT_RUNNABLE: i32 = 126;
+const NOT_FOUND: i32 = 127;
 const INSPECT_FAILED: i32 = 1;
 
 /// Checks that an error was told as users should see it.
@@ -23,7 +25,7 @@ fn is_clear(output: &Output) {
 }
 
 fn run_fails(sandbox: &Sandbox, name: &str) -> Output {
-    let output = sandbox.wharf(["run", name]).expect_code(RUN_FAILED);
+    let output = sandbox.wharf(["run", name]).expect_code(NOT_RUNNABLE);
     is_clear(&output);
     output
 }
@@ -85,11 +87,18 @@ fn what_is_no_program_is_said_so() {
     "#]],
     );
     let sandbox = sandbox();
+    let missing = |name| {
+        let output = sandbox.wharf(["run", name]).expect_code(NOT_FOUND);
+        is_clear(&output);
+        output
+    };
     expect![[r#"
         error: cannot read missing.wasm: No such file or directory (os error 2)
         hint: look at the path; it is taken from the current folder
     "#]]
-    .assert_eq(&run_fails(&sandbox, "missing.wasm").stderr);
+    .assert_eq(&missing("missing.wasm").stderr);
+    sandbox.put("notes.txt", "hello\n");
+    missing("notes.txt/inner.wasm");
     expect![[r#"
         error: there is no manifest at [ROOT]/work/wharf.toml
         hint: start an app with `wharf new http-rust my-app`, or give a .wasm file
@@ -154,11 +163,89 @@ fn what_nobody_provides_is_named() {
 }
 
 #[test]
+fn what_nobody_provides_is_refused_before_anything_is_compiled() {
+    // A body that does not validate: the compiler would say so.
+    let body = "(func (export \"_start\") i32.const 1)";
+    check_run(
+        "env.wat",
+        format!("(module (import \"wasi_unstable\" \"no_such_call\" (func)) {body})"),
+        &expect![[r#"
+            error: the module imports `no_such_call` from `wasi_unstable`, which nobody provides
+            hint: only WASI 0.1 can be imported by core modules
+        "#]],
+    );
+    check_run(
+        "odd.wat",
+        format!("(module (import \"wasi_snapshot_preview1\" \"fd_write\" (func)) {body})"),
+        &expect![[r#"
+            error: its imports do not fit the host: incompatible import type for `wasi_snapshot_preview1::fd_write`: types incompatible: expected type `(func)`, found type `(func (param i32 i32 i32 i32) (result i32))`
+            hint: it was built against another version of the interface; update its bindings
+        "#]],
+    );
+    check_run(
+        "component.wat",
+        format!("(component {CART} (core module {body}))"),
+        &expect![[r#"
+            error: the component imports `acme:shop/cart@1.0.0`, which nobody provides
+            hint: compose it with a component that exports this interface, or build it without
+        "#]],
+    );
+}
+
+const CART: &str = "(import \"acme:shop/cart@1.0.0\" (instance (export \"add\" (func))))";
+
+/// A component that imports what nobody provides and exports a function in `interface`.
+fn with_cart(interface: &str, function: &str) -> String {
+    format!(
+        "(component {CART}
+            (core module $m (func (export \"f\") (result i32) i32.const 0))
+            (core instance $i (instantiate $m))
+            (func $f (result (result)) (canon lift (core func $i \"f\")))
+            (instance $e (export \"{function}\" (func $f)))
+            (export \"{interface}\" (instance $e)))"
+    )
+}
+
+#[test]
+fn an_app_that_imports_what_nobody_provides_is_not_compiled() {
+    let sandbox = sandbox();
+    let manifest = "manifest = 1\nname = \"shop\"\nversion = \"0.1.0\"\n\
+                    [component.main]\nsource = \"main.wat\"\n";
+    let command = "[trigger.command]\ncomponent = \"main\"\n";
+    sandbox.put("main.wat", with_cart("wasi:cli/run@0.2.0", "run"));
+    sandbox.put("wharf.toml", format!("{manifest}{command}"));
+    let refused = sandbox.wharf(["build"]).expect_code(1);
+    let expected = expect![[r#"
+        error: component `main`: the component imports `acme:shop/cart@1.0.0`, which nobody provides
+        hint: compose it with a component that exports this interface, or build it without
+    "#]];
+    let (_, told) = refused
+        .stderr
+        .split_at(refused.stderr.find("error").unwrap());
+    expected.assert_eq(told);
+    sandbox.put(
+        "main.wat",
+        with_cart("wasi:http/incoming-handler@0.2.0", "handle"),
+    );
+    let refused = sandbox
+        .wharf(["up", "main.wat", "--addr", "127.0.0.1:0"])
+        .expect_code(1);
+    let (_, told) = refused
+        .stderr
+        .split_at(refused.stderr.find("error").unwrap());
+    expected.assert_eq(told);
+    // Nothing runs it here: others may, or it may be composed.
+    sandbox.put("wharf.toml", manifest);
+    sandbox.wharf(["build"]).expect_success();
+    assert_eq!(cached_images(&sandbox), Vec::<std::path::PathBuf>::new());
+}
+
+#[test]
 fn threads_are_refused_with_a_reason() {
     let sandbox = sandbox();
     sandbox.copy(guests::core_add("threads.wat"), "threads.wat");
     let call = ["run", "threads.wat", "--invoke", "add(1, 2)"];
-    let refused = sandbox.wharf(call).expect_code(RUN_FAILED);
+    let refused = sandbox.wharf(call).expect_code(NOT_RUNNABLE);
     is_clear(&refused);
     let hint =
         "hint: WebAssembly threads are not supported; build without shared memory and atomics";
@@ -305,6 +392,55 @@ fn deep_blocks_are_no_reason_to_fail() {
     sandbox.put("blocks.wat", text);
     sandbox.wharf(["inspect", "blocks.wat"]).expect_success();
     sandbox.wharf(["run", "blocks.wat"]).expect_success();
+}
+
+/// A module with one function of that many empty blocks, one after the other.
+fn many_blocks(count: usize) -> Vec<u8> {
+    let leb = |mut number: usize| {
+        let mut bytes = Vec::new();
+        while number > 0x7f {
+            bytes.push((number & 0x7f) as u8 | 0x80);
+            number >>= 7;
+        }
+        bytes.push(number as u8);
+        bytes
+    };
+    let sized = |bytes: Vec<u8>| [leb(bytes.len()), bytes].concat();
+    // No locals, the blocks, the function's end.
+    let body = [vec![0], [2, 0x40, 0x0b].repeat(count), vec![0x0b]].concat();
+    let section = |id: u8, bytes: Vec<u8>| [vec![id], sized(bytes)].concat();
+    [
+        b"\0asm\x01\0\0\0".to_vec(),
+        section(1, vec![1, 0x60, 0, 0]),
+        section(3, vec![1, 0]),
+        section(7, [&[1, 6][..], b"_start", &[0, 0]].concat()),
+        section(10, [vec![1], sized(body)].concat()),
+    ]
+    .concat()
+}
+
+#[test]
+fn code_that_takes_too_long_to_compile_is_given_up() {
+    let sandbox = sandbox();
+    // The compiler takes the square of it: some five seconds here, minutes for ten times as much.
+    sandbox.put("bomb.wasm", many_blocks(50_000));
+    let run = |time| {
+        let run = sandbox.command(["run", "bomb.wasm"]);
+        run.env("WHARF_COMPILE_TIME", time).output()
+    };
+    expect![[r#"
+        error: bomb.wasm: compiling took more than 1s of CPU time, the limit for 150005 bytes of code, and was stopped
+        hint: code is mostly made on purpose to take that long; if you trust it, allow more, as in WHARF_COMPILE_TIME=10m
+    "#]]
+    .assert_eq(&run("1s").expect_code(NOT_RUNNABLE).stderr);
+    expect![[r#"
+        error: WHARF_COMPILE_TIME: `fast` is not a duration
+        hint: write a whole number and a unit, such as `500ms`, `30s` or `2m`
+    "#]]
+    .assert_eq(&run("fast").expect_code(125).stderr);
+    // Not nearly as much is no reason.
+    sandbox.put("few.wasm", many_blocks(5_000));
+    sandbox.wharf(["run", "few.wasm"]).expect_success();
 }
 
 fn nested_components(depth: usize) -> Vec<u8> {

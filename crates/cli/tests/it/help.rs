@@ -24,33 +24,34 @@ fn help() {
     check(
         &["--help"],
         &expect![[r#"
-        Make, build, run, inspect and serve WebAssembly components
+            Make, build, run, inspect and serve WebAssembly components
 
-        Usage: wharf <COMMAND>
+            Usage: wharf <COMMAND>
 
-        Commands:
-          new      Make a new app from a template
-          build    Build an app: sources to components, packed into the store
-          up       Serve an app or a component over HTTP, here
-          run      Run a command: a component, a WASI 0.1 module, or a function of either
-          inspect  Show what a file or an app is, imports, exports and may ask for
-          help     Print this message or the help of the given subcommand(s)
+            Commands:
+              new      Make a new app from a template
+              build    Build an app: sources to components, packed into the store
+              up       Serve an app or a component over HTTP, here
+              run      Run a command: a component, a WASI 0.1 module, or a function of either
+              inspect  Show what a file or an app is, imports, exports and may ask for
+              help     Print this message or the help of the given subcommand(s)
 
-        Options:
-          -h, --help     Print help
-          -V, --version  Print version
+            Options:
+              -h, --help     Print help
+              -V, --version  Print version
 
-        Examples:
-          wharf new app guestbook && cd guestbook && wharf up --watch
-          wharf run hello.wasm -- Ada
-          wharf inspect hello.wasm
+            Examples:
+              wharf new app guestbook && cd guestbook && wharf up --watch
+              wharf run hello.wasm -- Ada
+              wharf inspect hello.wasm
 
-        Environment:
-          WHARF_STORE_DIR  where artifacts are kept    [~/.local/share/wharf/store]
-          WHARF_CACHE_DIR  where native code is kept   [~/.cache/wharf]
-          WHARF_WASM_OPT   the wasm-opt to use         [the one on PATH]
-          NO_COLOR         no colours
-    "#]],
+            Environment:
+              WHARF_STORE_DIR     where artifacts are kept           [~/.local/share/wharf/store]
+              WHARF_CACHE_DIR     where native code is kept          [~/.cache/wharf]
+              WHARF_COMPILE_TIME  CPU time to compile one program    [20s and 16s for each MiB of code]
+              WHARF_WASM_OPT      the wasm-opt to use                [the one on PATH]
+              NO_COLOR            no colours
+        "#]],
     );
 }
 
@@ -115,37 +116,38 @@ fn help_of_up() {
     check(
         &["up", "--help"],
         &expect![[r#"
-        Serve an app or a component over HTTP, here
+            Serve an app or a component over HTTP, here
 
-        Usage: wharf up [OPTIONS] [DIR|FILE]
+            Usage: wharf up [OPTIONS] [DIR|FILE]
 
-        Arguments:
-          [DIR|FILE]  An app's folder, or a .wasm or .wat file that answers HTTP [default: .]
+            Arguments:
+              [DIR|FILE]  An app's folder, or a .wasm or .wat file that answers HTTP [default: .]
 
-        Options:
-              --addr <IP:PORT>  Where to listen; port 0 takes a free one [default: 127.0.0.1:3000]
-              --watch           Build and swap when a source changes; pages in a browser reload
-              --force           Build even if nothing changed
-              --offline         Fetch nothing from the network
-          -v, --verbose         Show every command that the build runs
-          -h, --help            Print help
+            Options:
+                  --addr <IP:PORT>  Where to listen: an IP address, a port or both; port 0 takes a free one
+                                    [default: 127.0.0.1:3000]
+                  --watch           Build and swap when a source changes; pages in a browser reload
+                  --force           Build even if nothing changed
+                  --offline         Fetch nothing from the network
+              -v, --verbose         Show every command that the build runs
+              -h, --help            Print help
 
-        Grants:
-              --dir <HOST[::GUEST][:ro]>  A folder, read and write unless :ro
-          -e, --env <NAME[=VALUE]>        An environment variable; without a value, the one of this shell
-              --net <HOST:PORT>           Sockets to an address, such as tcp://db.local:5432; * for all
-              --http <ORIGIN>             Outgoing HTTP to an origin, such as https://api.example.com; * for
-                                          all
+            Grants:
+                  --dir <HOST[::GUEST][:ro]>  A folder, read and write unless :ro
+              -e, --env <NAME[=VALUE]>        An environment variable; without a value, the one of this shell
+                  --net <HOST:PORT>           Sockets to an address, such as tcp://db.local:5432; * for all
+                  --http <ORIGIN>             Outgoing HTTP to an origin, such as https://api.example.com; * for
+                                              all
 
-        Nothing but the address is opened. SIGINT and SIGTERM let requests under way finish, then end
-        the server with code 0; a second one ends it at once.
+            Nothing but the address is opened; a port alone is one of 127.0.0.1. SIGINT and SIGTERM let
+            requests under way finish, then end the server with code 0; a second one ends it at once.
 
-        Examples:
-          wharf up
-          wharf up examples/darkroom --watch
-          wharf up hello.wasm --addr 127.0.0.1:0
-          wharf up proxy.wasm --http https://api.example.com
-    "#]],
+            Examples:
+              wharf up
+              wharf up examples/darkroom --watch
+              wharf up hello.wasm --addr 8080
+              wharf up proxy.wasm --http https://api.example.com
+        "#]],
     );
 }
 
@@ -177,8 +179,14 @@ fn help_of_run() {
 
             Nothing is granted by default: no files, no network, no environment.
 
-            Exit codes: the program's own; 124 time limit, 125 wharf could not run it, 134 trap,
-            137 memory limit.
+            Exit codes:
+              the program's own, whatever it is, when it ended by itself
+              124  it met --time
+              125  wharf was used wrongly or failed: a bad flag, a --dir that is not there
+              126  the file cannot be run: no program, or it imports what nobody provides
+              127  there is no such file
+              134  it trapped: a panic, an abort, a bad memory access
+              137  it met --memory
 
             Examples:
               wharf run hello.wasm
@@ -305,11 +313,11 @@ fn values_that_do_not_fit_are_explained() {
     "#]],
     );
     check_mistake(
-        &["up", "x.wasm", "--addr", "localhost"],
+        &["up", "x.wasm", "--addr", "example.com:80"],
         &expect![[r#"
-        error: invalid value 'localhost' for '--addr <IP:PORT>': invalid socket address syntax
+            error: invalid value 'example.com:80' for '--addr <IP:PORT>': `example.com` is no IP address; write it as 3000, localhost:3000, 127.0.0.1:3000 or [::1]:3000
 
-        For more information, try '--help'.
-    "#]],
+            For more information, try '--help'.
+        "#]],
     );
 }

@@ -57,6 +57,28 @@ fn a_module_is_shown_with_its_functions() {
 }
 
 #[test]
+fn a_module_that_carries_a_component_type_is_shown_as_the_component() {
+    let sandbox = with_file(&guests::lib_math_typed(), "math.wasm");
+    let seen = json(&sandbox, "math.wasm");
+    assert_eq!(seen["kind"], "component");
+    assert!(
+        names_hold(&seen["exports"], "wharf:math/geometry"),
+        "{seen}"
+    );
+    let note = "the file is a core module that carries this component's type; wharf encodes it";
+    assert_eq!(seen["notes"][0], note);
+    // One whose type cannot be read is still shown as what it is.
+    sandbox.put(
+        "odd.wat",
+        "(module (func (export \"f\")) (@custom \"component-type:x\" \"no type\"))",
+    );
+    let seen = json(&sandbox, "odd.wat");
+    assert_eq!(seen["kind"], "module");
+    let note = seen["notes"][0].as_str().unwrap();
+    assert!(note.contains("cannot be encoded"), "{note}");
+}
+
+#[test]
 fn a_command_module_tells_its_version_of_wasi() {
     let sandbox = with_file(&guests::command(Wasi::P1), "cmd.wasm");
     let seen = sandbox.wharf(["inspect", "cmd.wasm"]).expect_success();

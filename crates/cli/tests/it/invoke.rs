@@ -67,6 +67,15 @@ fn records_variants_enums_and_flags() {
 }
 
 #[test]
+fn a_module_that_carries_a_component_type_is_called_as_the_component() {
+    let sandbox = sandbox();
+    sandbox.copy(guests::lib_math_typed(), "math.wasm");
+    let call = ["run", "math.wasm", "--invoke", "swap((7, \"x\"))"];
+    let returned = sandbox.wharf(call).expect_success();
+    assert_eq!(returned.stdout, "(\"x\", 7)\n");
+}
+
+#[test]
 fn core_modules_take_and_give_numbers() {
     for (name, call, expected) in [
         ("add.wat", "add(40, 2)", "42"),
@@ -92,52 +101,73 @@ fn calls_that_do_not_fit_are_explained() {
         &math,
         "add(1)",
         &expect![[r#"
-        error: the arguments do not fit `add(s32, s32)`: invalid params: missing required param(s) at 5..6
-    "#]],
+            error: the arguments do not fit `add(s32, s32)`: invalid params: missing required param(s), column 6
+              |
+              | add(1)
+              |      ^
+        "#]],
     );
     check_mistake(
         &math,
         "add(1, 2, 3)",
         &expect![[r#"
-        error: the arguments do not fit `add(s32, s32)`: invalid params: more param(s) than expected at 10..11
-    "#]],
+            error: the arguments do not fit `add(s32, s32)`: invalid params: more param(s) than expected, column 11
+              |
+              | add(1, 2, 3)
+              |           ^
+        "#]],
     );
     check_mistake(
         &math,
         "add(1, \"two\")",
         &expect![[r#"
-        error: the arguments do not fit `add(s32, s32)`: invalid value type at 7..12
-    "#]],
+            error: the arguments do not fit `add(s32, s32)`: invalid value type, column 8
+              |
+              | add(1, "two")
+              |        ^^^^^
+        "#]],
     );
     check_mistake(
         &math,
         "add(1, 2147483648)",
         &expect![[r#"
-        error: the arguments do not fit `add(s32, s32)`: invalid value at 7..17
-    "#]],
+            error: the arguments do not fit `add(s32, s32)`: invalid value, column 8
+              |
+              | add(1, 2147483648)
+              |        ^^^^^^^^^^
+        "#]],
     );
     check_mistake(
         &math,
         "measure(cube(1), metre, {})",
         &expect![[r#"
-        error: the arguments do not fit `measure(variant { circle(f64), rectangle(tuple<f64, f64>), polygon(list<record { x: f64, y: f64 }>), nothing }, enum { metre, foot }, flags { area, perimeter })`: error converting Wasm value: unknown case "cube" at 8..15
-    "#]],
+            error: the arguments do not fit `measure(variant { circle(f64), rectangle(tuple<f64, f64>), polygon(list<record { x: f64, y: f64 }>), nothing }, enum { metre, foot }, flags { area, perimeter })`: error converting Wasm value: unknown case "cube", column 9
+              |
+              | measure(cube(1), metre, {})
+              |         ^^^^^^^
+        "#]],
     );
     check_mistake(
         &math,
         "add(1, 2",
         &expect![[r#"
-        error: cannot read the call `add(1, 2`: unexpected end of input at 8..8
-        hint: write it as `name(1, "text", [1, 2], {field: true})`, in quotes for the shell
-    "#]],
+            error: cannot read the call: unexpected end of input, column 9
+              |
+              | add(1, 2
+              |         ^
+            hint: write it as `name(1, "text", [1, 2], {field: true})`, in quotes for the shell
+        "#]],
     );
     check_mistake(
         &math,
         "add",
         &expect![[r#"
-        error: cannot read the call `add`: unexpected end of input at 3..3
-        hint: write it as `name(1, "text", [1, 2], {field: true})`, in quotes for the shell
-    "#]],
+            error: cannot read the call: unexpected end of input, column 4
+              |
+              | add
+              |    ^
+            hint: write it as `name(1, "text", [1, 2], {field: true})`, in quotes for the shell
+        "#]],
     );
     check_mistake(
         &math,
@@ -163,8 +193,11 @@ fn calls_of_core_modules_that_do_not_fit_are_explained() {
         &add,
         "add(1, x)",
         &expect![[r#"
-        error: the arguments do not fit `add(i32, i32) -> (i32)`: `x` is no i32
-    "#]],
+            error: the arguments do not fit `add(i32, i32) -> (i32)`: `x` is no i32, column 8
+              |
+              | add(1, x)
+              |        ^
+        "#]],
     );
     check_mistake(
         &add,
@@ -186,7 +219,7 @@ fn a_trap_in_a_function_is_a_trap() {
 fn without_invoke_a_library_says_how_to_call_it() {
     let sandbox = sandbox();
     sandbox.copy(guests::lib_math(), "math.wasm");
-    let refused = sandbox.wharf(["run", "math.wasm"]).expect_code(125);
+    let refused = sandbox.wharf(["run", "math.wasm"]).expect_code(126);
     expect![[r#"
         error: this component exports no `wasi:cli/run`, so there is nothing to run
         hint: call one of its functions with `--invoke 'name(1, "x")'`; `wharf inspect` lists them
@@ -198,5 +231,5 @@ fn without_invoke_a_library_says_how_to_call_it() {
         error: this module exports no `_start`, so there is nothing to run
         hint: call one of its functions with `--invoke 'name(1, 2)'`; `wharf inspect` lists them
     "#]]
-    .assert_eq(&refused.expect_code(125).stderr);
+    .assert_eq(&refused.expect_code(126).stderr);
 }

@@ -10,6 +10,7 @@ mod inspect;
 mod invoke;
 mod new;
 mod run;
+mod terminal;
 mod up_client;
 mod up_faults;
 mod up_files;

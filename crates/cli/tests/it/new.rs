@@ -41,7 +41,7 @@ fn http_rust_builds() {
         "{seen:?}"
     );
     made.inside(&["run", "."])
-        .expect_code(125)
+        .expect_code(126)
         .expect_stderr("serve it with `wharf up`");
 }
 

@@ -88,6 +88,18 @@ fn the_exit_code_is_the_programs() {
 }
 
 #[test]
+fn every_exit_code_reaches_the_shell() {
+    let sandbox = with_command(Wasi::P1);
+    for code in [
+        "1", "2", "42", "100", "124", "125", "126", "127", "134", "137", "255",
+    ] {
+        let ended = run(&sandbox, &[], &["exit", code]);
+        let ended = ended.expect_code(code.parse().unwrap());
+        assert_eq!(ended.stderr, "", "wharf has nothing to say to {code}");
+    }
+}
+
+#[test]
 fn nothing_is_in_the_environment_but_what_is_given() {
     for wasi in ALL {
         let sandbox = with_command(wasi);
@@ -178,13 +190,49 @@ fn a_read_only_folder_is_not_changed() {
             &["write", "data/new.txt", "hers"],
             &["remove", "data/note.txt"],
         ] {
-            run(&sandbox, &grant, words).expect_code(1);
+            let refused = run(&sandbox, &grant, words).expect_code(1);
+            let (_, ours) = refused.stderr.split_once('\n').unwrap();
+            expect![[r#"
+                warning: denied: writing to `data`, which is granted read-only
+                hint: grant it with `--dir data`
+            "#]]
+            .assert_eq(ours);
         }
         assert_eq!(fs::read_to_string(note).unwrap(), "mine");
         assert_eq!(
             fs::read_dir(sandbox.work().join("data")).unwrap().count(),
             1
         );
+    }
+}
+
+#[test]
+fn the_folder_that_refused_a_write_is_named() {
+    for wasi in WITH_FILES {
+        let sandbox = with_command(wasi);
+        sandbox.put("one/deep/note.txt", "mine");
+        sandbox.put("two/note.txt", "mine");
+        let grants = ["--dir", "one::/a:ro", "--dir", "two::/b:ro", "--dir", "."];
+        let warning = |path: &str| {
+            let refused = run(&sandbox, &grants, &["write", path, "x"]).expect_code(1);
+            refused
+                .stderr
+                .lines()
+                .skip(1)
+                .collect::<Vec<_>>()
+                .join("\n")
+        };
+        expect![[r#"
+            warning: denied: writing to `/b`, which is granted read-only
+            hint: grant it with `--dir two::/b`"#]]
+        .assert_eq(&warning("/b/new.txt"));
+        expect![[r#"
+            warning: denied: writing to `/a`, which is granted read-only
+            hint: grant it with `--dir one::/a`"#]]
+        .assert_eq(&warning("/a/deep/note.txt"));
+        // Another refusal of the same kind has another reason.
+        assert_eq!(warning("/c/new.txt"), "");
+        run(&sandbox, &grants, &["write", "new.txt", "x"]).expect_success();
     }
 }
 
@@ -358,7 +406,16 @@ fn an_app_with_a_command_runs_with_its_own_grants() {
     );
     let read = sandbox.wharf(["run", ".", "--", "read", "/in/note.txt"]);
     assert_eq!(read.expect_success().stdout, "mine");
-    sandbox
-        .wharf(["run", ".", "--", "write", "/in/note.txt", "hers"])
-        .expect_code(1);
+    let refused = sandbox.wharf(["run", ".", "--", "write", "/in/note.txt", "hers"]);
+    let refused = refused.expect_code(1);
+    let (_, ours) = refused.stderr.split_once('\n').unwrap();
+    expect![[r#"
+        warning: denied: writing to `/in`, which is granted read-only
+        hint: grant it with `--dir data::/in`
+    "#]]
+    .assert_eq(ours);
+    // A flag takes the place of what the manifest says.
+    let flags = ["run", "--dir", "data::/in", ".", "--", "write"];
+    let written = flags.into_iter().chain(["/in/note.txt", "hers"]);
+    sandbox.wharf(written).expect_success();
 }

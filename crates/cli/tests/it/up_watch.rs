@@ -248,7 +248,7 @@ async fn a_first_build_that_fails_is_shown_until_it_is_mended() {
     sandbox.put("public/index.html", "<p>mended</p>");
     let up = Up::start_here(sandbox, &["--watch"]);
     let mut events = Events::of(&up).await;
-    events.until("failed").await;
+    assert_eq!(events.until("failed").await["served"], false);
     let failed = page(&up, "/").await;
     assert_eq!(failed.status, 503);
     assert_eq!(failed.header("content-type"), "text/html; charset=utf-8");
@@ -268,6 +268,24 @@ async fn a_first_build_that_fails_is_shown_until_it_is_mended() {
     replace(&up.sandbox.work().join("wharf.toml"), SITE);
     events.until("ok").await;
     assert_eq!(get(up.addr, "/").await.text(), "<p>mended</p>");
+    // What breaks now leaves that version.
+    replace(
+        &up.sandbox.work().join("wharf.toml"),
+        SITE.replace("route", "rout"),
+    );
+    assert_eq!(events.until("failed").await["served"], true);
+    // The requests of the page's own script would fill the log.
+    drop(events);
+    let mark = up.log().len();
+    get(up.addr, "/.wharf/dev.js").await;
+    get(up.addr, "/last").await;
+    up.logged_request(mark, "/last");
+    let own = |line: &Value| {
+        line["path"]
+            .as_str()
+            .is_some_and(|path| path.starts_with("/.wharf"))
+    };
+    assert!(!up.log().iter().any(own), "{:?}", up.log());
 }
 
 /// The whole way: Rust from a template, edited, broken and mended.

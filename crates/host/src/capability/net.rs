@@ -64,6 +64,7 @@ impl NetPolicy {
             manifest_line: format!("net = [\"{scheme}://{address}\"]"),
             flag: format!("--net {scheme}://{address}"),
             asked_only: false,
+            survived_by_many: false,
         });
         false
     }

@@ -22,6 +22,8 @@ pub struct LogOptions {
     pub events_max: usize,
     /// Bytes that waiting events may hold. Default: 8 MiB.
     pub bytes_max: usize,
+    /// Paths whose requests are not logged. Default: none.
+    pub paths_left_out: &'static [&'static str],
 }
 
 impl LogOptions {
@@ -32,6 +34,7 @@ impl LogOptions {
             format,
             events_max: 8192,
             bytes_max: 8 << 20,
+            paths_left_out: &[],
         }
     }
 }
@@ -94,6 +97,10 @@ impl Log {
 
     /// Logs a request that has ended.
     pub fn request(&self, request: RequestEvent) {
+        let left_out = self.handle.queue.options.paths_left_out;
+        if left_out.contains(&&*request.path) {
+            return;
+        }
         self.send(Event::Request(request));
     }
 

@@ -40,7 +40,7 @@
   }
 
   // Styles are set one by one and text is only ever text: this holds under any content policy.
-  function show(title, text) {
+  function show(title, text, note) {
     hide();
     panel = element("div", "", { all: "initial", position: "fixed", zIndex: "2147483647", colorScheme: "dark" });
     const root = panel.attachShadow({ mode: "closed" });
@@ -65,7 +65,7 @@
       close.addEventListener("click", hide);
       card.append(
         element("h1", title, { font: "600 18px system-ui, sans-serif", margin: "0 0 4px", color: "#ff6369" }),
-        element("p", "The version before is still served. This goes away once the build succeeds.", {
+        element("p", `${note} This goes away once the build succeeds.`, {
           font: "13px system-ui, sans-serif", margin: "0 0 20px", color: "#aaa",
         }),
         element("pre", text, {
@@ -87,7 +87,8 @@
     if (message.state === "building") {
       show("Building\u2026");
     } else if (message.state === "failed") {
-      show("The build failed", message.text);
+      const note = message.served ? "The version before is still served." : "No version is served yet.";
+      show("The build failed", message.text, note);
     } else if (message.state === "ok") {
       hide();
       if (message.version !== version) reloadFor(message.version);

@@ -148,8 +148,10 @@ mod tests {
         assert_eq!(frame(&mut body).await.unwrap(), ":\n\n");
         overlay.set(DevState::Failed {
             text: "one\ntwo".into(),
+            is_served: true,
         });
-        let failed = "retry: 500\ndata: {\"state\":\"failed\",\"text\":\"one\\ntwo\"}\n\n";
+        let failed =
+            "retry: 500\ndata: {\"served\":true,\"state\":\"failed\",\"text\":\"one\\ntwo\"}\n\n";
         assert_eq!(frame(&mut body).await.unwrap(), failed);
         overlay.shut_down();
         assert_eq!(frame(&mut body).await, None);

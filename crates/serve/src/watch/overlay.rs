@@ -27,17 +27,19 @@ const TEXT_BYTES_MAX: usize = 64 << 10;
 /// How the build stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DevState {
-    /// A build is under way; the version before it is served on.
+    /// A build is under way; the version before it, if there is one, is served on.
     Building,
     /// This version is served.
     Ok {
         /// What tells it from others, e.g. the artifact's digest.
         version: String,
     },
-    /// The build failed; the version before it is served on.
+    /// The build failed.
     Failed {
         /// What the build said, as on a terminal.
         text: String,
+        /// Whether there is a version before it, which is served on.
+        is_served: bool,
     },
 }
 
@@ -55,6 +57,9 @@ pub struct DevOverlay {
 }
 
 impl DevOverlay {
+    /// The paths that it answers itself.
+    pub const PATHS: &[&str] = &[EVENTS_PATH, SCRIPT_PATH];
+
     /// Starts in [`DevState::Building`].
     #[must_use]
     pub fn new() -> Self {
@@ -87,7 +92,7 @@ impl DevOverlay {
     /// Answers a request for the overlay's own paths; none for all others.
     #[must_use]
     pub fn respond(&self, method: &Method, path: &str) -> Option<Response<DevBody>> {
-        if path != EVENTS_PATH && path != SCRIPT_PATH {
+        if !Self::PATHS.contains(&path) {
             return None;
         }
         if method != Method::GET && method != Method::HEAD {
@@ -149,7 +154,7 @@ impl DevOverlay {
     pub fn placeholder(&self) -> Response<DevBody> {
         let state = self.state();
         let (title, text) = match &state {
-            DevState::Failed { text } => ("The build failed", shown(text)),
+            DevState::Failed { text, .. } => ("The build failed", shown(text)),
             DevState::Building | DevState::Ok { .. } => ("Building\u{2026}", String::new()),
         };
         let page = format!(
@@ -188,8 +193,10 @@ impl Signal {
             DevState::Ok { version } => {
                 serde_json::json!({ "state": "ok", "version": version }).to_string()
             }
-            DevState::Failed { text } => {
-                serde_json::json!({ "state": "failed", "text": shown(text) }).to_string()
+            DevState::Failed { text, is_served } => {
+                let text = shown(text);
+                serde_json::json!({ "state": "failed", "text": text, "served": is_served })
+                    .to_string()
             }
         }
     }
@@ -376,13 +383,20 @@ mod tests {
             },
             r#"{"state":"ok","version":"a\"1"}"#,
         );
-        let failed = DevState::Failed {
-            text: "\x1b[31merror\x1b[0m\r\n</script>\n".into(),
-        };
-        check(failed, r#"{"state":"failed","text":"error\n</script>\n"}"#);
+        for is_served in [true, false] {
+            let failed = DevState::Failed {
+                text: "\x1b[31merror\x1b[0m\r\n</script>\n".into(),
+                is_served,
+            };
+            let start = r#"{"served":"#;
+            let expected =
+                format!(r#"{start}{is_served},"state":"failed","text":"error\n</script>\n"}}"#);
+            check(failed, &expected);
+        }
         let long = Signal {
             state: DevState::Failed {
                 text: "\u{20ac}".repeat(TEXT_BYTES_MAX),
+                is_served: true,
             },
             is_shutting_down: false,
         };
@@ -399,6 +413,7 @@ mod tests {
         );
         overlay.set(DevState::Failed {
             text: "expected `<T>` & \x1b[1mmore".into(),
+            is_served: false,
         });
         let response = overlay.placeholder();
         assert_eq!(response.status(), 503);

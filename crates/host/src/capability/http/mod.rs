@@ -53,6 +53,7 @@ impl EgressPolicy {
                 manifest_line: format!("http = [\"{origin}\"]"),
                 flag: format!("--http {origin}"),
                 asked_only: false,
+                survived_by_many: false,
             });
         }
         allowed

@@ -1,0 +1,100 @@
+//! What compiling one program may use.
+//!
+//! The time that honest code takes grows with its size: 1.8 seconds of CPU a mebibyte of code
+//! for CPython, 2.3 for QuickJS, 2.4 for nextpnr. Code can be made to take the square of its size
+//! instead: what counts is how many blocks one function has, and 200,000 of them, 600 KB, take 80
+//! seconds. So the limit grows with the code as well, at several times what is honest.
+
+use std::time::Duration;
+
+use wasmparser::{Parser, Payload};
+use wharf_manifest::ByteSize;
+
+/// CPU time for any code, however small; it covers a slow machine and the compiler's own start.
+const CPU_FLOOR: Duration = Duration::from_secs(20);
+/// More for each mebibyte of function bodies.
+const CPU_PER_MIB: Duration = Duration::from_secs(16);
+
+/// What one compilation may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CompileLimits {
+    /// Address space of the child.
+    pub memory: ByteSize,
+    /// CPU time of all its threads, in whole seconds; `None` allows 20 seconds and 16 more for
+    /// each mebibyte of code.
+    pub cpu: Option<Duration>,
+    /// Wall time, for a machine that gives it no CPU.
+    pub time: Duration,
+}
+
+impl Default for CompileLimits {
+    /// 6 GiB, CPU time by the size of the code, and 30 minutes in all: several times what the
+    /// largest compilers and language runtimes need.
+    fn default() -> CompileLimits {
+        CompileLimits {
+            memory: ByteSize(6 << 30),
+            cpu: None,
+            time: Duration::from_secs(1800),
+        }
+    }
+}
+
+impl CompileLimits {
+    /// CPU time for `code` bytes of function bodies.
+    pub(crate) fn cpu_for(&self, code: ByteSize) -> Duration {
+        let proportional = || {
+            let seconds = u128::from(CPU_PER_MIB.as_secs()) * u128::from(code.0) / (1 << 20);
+            CPU_FLOOR + Duration::from_secs(u64::try_from(seconds).unwrap_or(u64::MAX / 2))
+        };
+        self.cpu.unwrap_or_else(proportional)
+    }
+}
+
+/// Bytes of the function bodies in `wasm`, nested modules included, as far as it can be read.
+pub(crate) fn code_size(wasm: &[u8]) -> ByteSize {
+    let sizes = Parser::new(0)
+        .parse_all(wasm)
+        .map_while(Result::ok)
+        .map(|payload| match payload {
+            Payload::CodeSectionStart { size, .. } => u64::from(size),
+            _ => 0,
+        });
+    ByteSize(sizes.sum())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_grows_with_the_code() {
+        let limits = CompileLimits::default();
+        let check = |code: u64, seconds: u64| {
+            let limit = limits.cpu_for(ByteSize(code));
+            assert_eq!(limit, Duration::from_secs(seconds), "{code}");
+        };
+        check(0, 20);
+        check(600_000, 29);
+        check(64 << 20, 1044);
+        let _ = limits.cpu_for(ByteSize(u64::MAX));
+        let set = CompileLimits {
+            cpu: Some(Duration::from_secs(7)),
+            ..limits
+        };
+        assert_eq!(set.cpu_for(ByteSize(64 << 20)), Duration::from_secs(7));
+    }
+
+    #[test]
+    fn only_function_bodies_are_code() {
+        let size = |text: &str| code_size(&wat::parse_str(text).unwrap()).0;
+        assert_eq!(
+            size("(module (memory 1) (data (i32.const 0) \"many bytes\"))"),
+            0
+        );
+        let one = size("(module (func))");
+        assert!(one > 0);
+        let nested = "(component (core module (func)) (component (core module (func))))";
+        assert_eq!(size(nested), 2 * one);
+        assert_eq!(code_size(b"no wasm"), ByteSize(0));
+    }
+}
