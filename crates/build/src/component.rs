@@ -131,6 +131,7 @@ impl<'a> Plan<'a> {
                 let file = (!is_source).then(|| self.output());
                 let made = Made {
                     bytes,
+                    dependencies_size: 0,
                     optimization: Optimization::Ready,
                     recipe: None,
                     file,
@@ -156,10 +157,10 @@ impl<'a> Plan<'a> {
         started: SystemTime,
         clock: Instant,
     ) -> Result<Built, BuildError> {
+        let recipe = self.recipe(&compiled);
         let mut inputs = self.watched(compiled.inputs);
         inputs.files.extend(self.wasm_opt.clone());
         let inputs = inputs;
-        let recipe = self.recipe(&compiled.module, compiled.keep_names);
         // A change that left the module as it was needs no optimising again.
         if let Some(last) = last.filter(|last| last.recipe == Some(recipe))
             && let Some(mut built) = self.take(last)
@@ -195,8 +196,11 @@ impl<'a> Plan<'a> {
                 }
             }
         };
+        let mut bytes = rust::finish(self.name.as_str(), &module, compiled.keep_names)?;
+        let dependencies_size = rust::embed(&mut bytes, &compiled.dependencies);
         let made = Made {
-            bytes: rust::finish(self.name.as_str(), &module, compiled.keep_names)?,
+            bytes,
+            dependencies_size,
             // A tool that failed may do better next time.
             recipe: (!matches!(optimization, Optimization::Failed { .. })).then_some(recipe),
             optimization,
@@ -205,13 +209,14 @@ impl<'a> Plan<'a> {
         self.finish(made, &inputs, started, clock)
     }
 
-    fn recipe(&self, module: &[u8], keep_names: bool) -> Digest {
+    fn recipe(&self, compiled: &Compiled) -> Digest {
         let stamp = self.wasm_opt.as_ref().map(|tool| {
             let meta = std::fs::metadata(tool).ok();
             format!("{tool:?} {:?}", meta.and_then(|meta| meta.modified().ok()))
         });
-        let words = format!("{} {keep_names} {stamp:?}", env!("CARGO_PKG_VERSION"));
-        key_of([module, words.as_bytes()])
+        let version = env!("CARGO_PKG_VERSION");
+        let words = format!("{version} {} {stamp:?}", compiled.keep_names);
+        key_of([&compiled.module, &compiled.dependencies, words.as_bytes()])
     }
 
     fn watched(&self, mut inputs: Inputs) -> Inputs {
@@ -243,6 +248,7 @@ impl<'a> Plan<'a> {
             asks: description.authority_summary(),
             size: made.bytes.len() as u64,
             gzip_size: gzip_size(&made.bytes),
+            dependencies_size: made.dependencies_size,
             optimization: made.optimization,
             elapsed_ms,
             reused: false,
@@ -261,6 +267,8 @@ impl<'a> Plan<'a> {
 
 struct Made {
     bytes: Vec<u8>,
+    /// How many of the bytes list dependencies.
+    dependencies_size: u64,
     optimization: Optimization,
     recipe: Option<Digest>,
     file: Option<PathBuf>,

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use serde::Deserialize;
 
+use super::dependencies::Packages;
 use super::profile::Defaults;
 use super::select::{Choice, Target};
 use super::toolchain::Toolchain;
@@ -51,12 +52,20 @@ pub(super) struct Job<'a> {
     pub(super) sdk: Option<&'a Path>,
 }
 
-/// Runs cargo and returns the path of the core module it linked.
+/// What cargo made.
+pub(super) struct Linked {
+    /// The core module.
+    pub(super) module: PathBuf,
+    /// What was compiled into it or for it.
+    pub(super) packages: Packages,
+}
+
+/// Runs cargo, which links a core module.
 pub(super) fn cargo_rustc(
     session: &Session<'_>,
     toolchain: &Toolchain,
     job: &Job<'_>,
-) -> Result<PathBuf, BuildError> {
+) -> Result<Linked, BuildError> {
     let component = job.component.to_string();
     let step = match job.profile {
         Profile::Release(_) => Step::Compile {
@@ -68,13 +77,21 @@ pub(super) fn cargo_rustc(
     during(session.progress, &step, || {
         let mut command = command(session, toolchain, job);
         let mut said = String::new();
-        let mut linked = None;
+        let mut module = None;
+        let mut packages = Packages::new();
         let result = process::run(
             &mut command,
             &session.options.cancel,
             None,
             |line| match line {
-                Line::Stdout(line) => linked = linked_module(&line, job.choice).or(linked.take()),
+                Line::Stdout(line) => {
+                    let Some(message) = Message::artifact(&line) else {
+                        return;
+                    };
+                    module = linked_module(&message, job.choice).or(module.take());
+                    let is_linked = message.is_for(job.target);
+                    *packages.entry(message.package_id).or_default() |= is_linked;
+                }
                 Line::Stderr(line) => {
                     session.progress.output(&line);
                     if said.len() < OUTPUT_BYTES_MAX {
@@ -90,8 +107,8 @@ pub(super) fn cargo_rustc(
             Err(RunError::Io(error)) => return Err(BuildError::io("run", &toolchain.cargo)(error)),
             Err(RunError::TimedOut) => unreachable!("no time limit was given"),
         };
-        match linked {
-            Some(module) if status.success() => Ok(module),
+        match module {
+            Some(module) if status.success() => Ok(Linked { module, packages }),
             _ => Err(BuildError::CompileFailed {
                 component: job.component.to_string(),
                 output: said,
@@ -176,11 +193,28 @@ struct MessageTarget {
     kind: Vec<String>,
 }
 
-/// The module that a line of cargo's messages announces, if it is the chosen
-/// target's.
-fn linked_module(line: &str, choice: &Choice) -> Option<PathBuf> {
-    let message: Message = serde_json::from_str(line).ok()?;
-    let target = message.target?;
+impl Message {
+    /// Reads a line of cargo's messages that tells of something compiled, now
+    /// or earlier.
+    fn artifact(line: &str) -> Option<Self> {
+        let message: Self = serde_json::from_str(line).ok()?;
+        (message.reason == "compiler-artifact").then_some(message)
+    }
+
+    /// Whether it was compiled for `target`, and not for the machine that
+    /// builds: the former lies below `<target>/release`.
+    fn is_for(&self, target: &str) -> bool {
+        let is_below = |file: &PathBuf| {
+            let folders: Vec<_> = file.iter().collect();
+            (folders.windows(2)).any(|pair| pair[0] == target && pair[1] == "release")
+        };
+        self.filenames.iter().any(is_below)
+    }
+}
+
+/// The module that a message announces, if it is the chosen target's.
+fn linked_module(message: &Message, choice: &Choice) -> Option<PathBuf> {
+    let target = message.target.as_ref()?;
     let is_chosen = match &choice.target {
         Target::Library(name) => {
             *name == target.name && !target.kind.iter().any(|kind| kind == "bin")
@@ -189,17 +223,14 @@ fn linked_module(line: &str, choice: &Choice) -> Option<PathBuf> {
             *name == target.name && target.kind.iter().any(|kind| kind == "bin")
         }
     };
-    if message.reason != "compiler-artifact"
-        || message.package_id != choice.package_id
-        || !is_chosen
-    {
+    if message.package_id != choice.package_id || !is_chosen {
         return None;
     }
     let is_wasm = |file: &PathBuf| {
         file.extension()
             .is_some_and(|extension| extension == "wasm")
     };
-    message.filenames.into_iter().find(is_wasm)
+    message.filenames.iter().find(|file| is_wasm(file)).cloned()
 }
 
 #[cfg(test)]
@@ -213,6 +244,7 @@ mod tests {
             manifest_path: "/w/a/Cargo.toml".into(),
             workspace_root: "/w".into(),
             target: Target::Library("my_app".into()),
+            development_only: Default::default(),
             needs_sdk: false,
         };
         let line = |package: &str, kind: &str, file: &str| {
@@ -223,7 +255,9 @@ mod tests {
             .to_string()
         };
         let check = |line: &str, expected: Option<&str>| {
-            assert_eq!(linked_module(line, &choice), expected.map(PathBuf::from));
+            let message = Message::artifact(line);
+            let found = message.and_then(|message| linked_module(&message, &choice));
+            assert_eq!(found, expected.map(PathBuf::from));
         };
         let own = "path+file:///w/a#0.1.0";
         check(
@@ -235,5 +269,21 @@ mod tests {
         check(&line("other", "cdylib", "/t/my_app.wasm"), None);
         check("{\"reason\":\"build-finished\",\"success\":true}", None);
         check("not json", None);
+    }
+
+    #[test]
+    fn what_runs_during_the_build_is_told_from_what_is_linked() {
+        let check = |file: &str, expected: bool| {
+            let line = serde_json::json!({"reason": "compiler-artifact", "filenames": [file]});
+            let message = Message::artifact(&line.to_string()).expect("an artifact");
+            assert_eq!(message.is_for(TARGET_WASI), expected, "{file}");
+        };
+        check("/t/wasm32-wasip2/release/deps/libhttp-0a.rlib", true);
+        check("/t/release/deps/libmacros-0a.so", false);
+        check("/t/release/build/http-0a/build-script-build", false);
+        check(
+            "/w/wasm32-wasip2/app/target/release/deps/libsyn-0a.rlib",
+            false,
+        );
     }
 }

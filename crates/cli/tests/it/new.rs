@@ -40,6 +40,16 @@ fn http_rust_builds() {
         seen.stdout.contains("answers HTTP (wasi:http 0.3)"),
         "{seen:?}"
     );
+    let seen = made.inside(&["inspect", ".", "--json"]).expect_success();
+    let seen: serde_json::Value = serde_json::from_str(&seen.stdout).unwrap();
+    let component = seen["components"].as_object().unwrap().values().next();
+    let listed = component.unwrap()["description"]["dependencies"].clone();
+    let version = |name: &str| {
+        let found = listed.as_array().unwrap().iter();
+        { found }.find(|found| found["name"] == name)?["version"].as_str()
+    };
+    assert_eq!(version("wharf-sdk"), Some("0.1.0"), "{listed}");
+    assert!(version("http").is_some_and(|version| version.starts_with("1.")));
     made.inside(&["run", "."])
         .expect_code(125)
         .expect_stderr("serve it with `wharf up`");
