@@ -19,23 +19,33 @@ use crate::text::without_colours;
 /// The most text of a failing build that is kept for the error page.
 const OUTPUT_BYTES_MAX: usize = 256 * 1024;
 
-/// The profile of the build that is looked into and never run: nothing inlined,
-/// lines known. `dev` would bring the crate's own settings.
-const CHECK_PROFILE: &[&str] = &[
-    "profile.wharf-check.inherits=\"dev\"",
-    "profile.wharf-check.opt-level=0",
-    "profile.wharf-check.debug=\"line-tables-only\"",
-    "profile.wharf-check.strip=\"none\"",
-    "profile.wharf-check.lto=\"off\"",
-    "profile.wharf-check.panic=\"abort\"",
-    "profile.wharf-check.package.\"*\".opt-level=0",
+/// The most lines of a check that are kept to be shown if it fails.
+const HELD_LINES_MAX: usize = 10_000;
+
+/// The build that is looked into and never run: the release build with nothing
+/// inlined and lines known.
+///
+/// It keeps the profile's name and all that reaches build scripts and
+/// procedural macros: cargo compiles those once for both.
+const CHECK_ENVIRONMENT: &[(&str, &str)] = &[
+    ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0"),
+    ("CARGO_PROFILE_RELEASE_DEBUG", "line-tables-only"),
+    ("CARGO_PROFILE_RELEASE_STRIP", "none"),
 ];
 
-/// How a crate is compiled.
-#[derive(Clone, Copy)]
-pub(super) enum Profile<'a> {
+/// Wins over what a workspace's manifest says of its dependencies. It reaches
+/// build scripts and procedural macros too, so those are compiled anew.
+const CHECK_DEPENDENCIES: &str = "profile.release.package.\"*\".opt-level=0";
+
+/// For the last crate of the check, which alone would be optimised as a whole.
+/// Dependencies may be left as bitcode, which the linker then compiles.
+const CHECK_LINKING: &[&str] = &["-C", "lto=off", "-C", "link-arg=--lto-O0"];
+
+/// What a crate is compiled for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
     /// To be packed.
-    Release(&'a Defaults),
+    Release,
     /// To be searched for calls into std.
     Check,
 }
@@ -47,7 +57,8 @@ pub(super) struct Job<'a> {
     pub(super) target: &'a str,
     pub(super) choice: &'a Choice,
     pub(super) features: &'a [String],
-    pub(super) profile: Profile<'a>,
+    pub(super) purpose: Purpose,
+    pub(super) profile: &'a Defaults,
     /// The folder of the crate that stands for `wharf-sdk` from crates.io.
     pub(super) sdk: Option<&'a Path>,
 }
@@ -67,16 +78,17 @@ pub(super) fn cargo_rustc(
     job: &Job<'_>,
 ) -> Result<Linked, BuildError> {
     let component = job.component.to_string();
-    let step = match job.profile {
-        Profile::Release(_) => Step::Compile {
+    let step = match job.purpose {
+        Purpose::Release => Step::Compile {
             component,
             tool: "cargo",
         },
-        Profile::Check => Step::CheckPure { component },
+        Purpose::Check => Step::CheckPure { component },
     };
     during(session.progress, &step, || {
         let mut command = command(session, toolchain, job);
         let mut said = String::new();
+        let mut held = Vec::new();
         let mut module = None;
         let mut packages = Packages::new();
         let result = process::run(
@@ -93,9 +105,15 @@ pub(super) fn cargo_rustc(
                     *packages.entry(message.package_id).or_default() |= is_linked;
                 }
                 Line::Stderr(line) => {
-                    session.progress.output(&line);
+                    let plain = without_colours(&line);
+                    // What the compiler warns of, it did in the first build.
+                    if job.purpose == Purpose::Release || is_status(&plain) {
+                        session.progress.output(&line);
+                    } else if held.len() < HELD_LINES_MAX {
+                        held.push(line);
+                    }
                     if said.len() < OUTPUT_BYTES_MAX {
-                        said.push_str(&without_colours(&line));
+                        said.push_str(&plain);
                         said.push('\n');
                     }
                 }
@@ -109,12 +127,25 @@ pub(super) fn cargo_rustc(
         };
         match module {
             Some(module) if status.success() => Ok(Linked { module, packages }),
-            _ => Err(BuildError::CompileFailed {
-                component: job.component.to_string(),
-                output: said,
-            }),
+            _ => {
+                for line in &held {
+                    session.progress.output(line);
+                }
+                Err(BuildError::CompileFailed {
+                    component: job.component.to_string(),
+                    output: said,
+                })
+            }
         }
     })
+}
+
+/// Whether cargo tells what it does: a word that ends in the twelfth column.
+fn is_status(line: &str) -> bool {
+    let word = line.get(..12).map(str::trim_start).unwrap_or_default();
+    line.get(12..).is_some_and(|rest| rest.starts_with(' '))
+        && word.starts_with(|first: char| first.is_ascii_uppercase())
+        && word.chars().all(|letter| letter.is_ascii_alphabetic())
 }
 
 fn command(session: &Session<'_>, toolchain: &Toolchain, job: &Job<'_>) -> Command {
@@ -142,28 +173,31 @@ fn command(session: &Session<'_>, toolchain: &Toolchain, job: &Job<'_>) -> Comma
     if let Some(sdk) = job.sdk {
         command.arg("--config").arg(crate::sdk::patch_key(sdk));
     }
-    match job.profile {
-        Profile::Release(defaults) => {
-            command.arg("--release");
-            command.envs(defaults.environment.iter().copied());
-        }
-        Profile::Check => {
-            command.args(["--profile", "wharf-check"]);
-            for setting in CHECK_PROFILE {
-                command.args(["--config", setting]);
+    command.arg("--release");
+    command.envs(job.profile.environment.iter().copied());
+    match job.purpose {
+        Purpose::Release => {}
+        Purpose::Check => {
+            if job.profile.tunes_packages {
+                command.args(["--config", CHECK_DEPENDENCIES]);
             }
+            command.envs(CHECK_ENVIRONMENT.iter().copied());
         }
     }
     match &job.choice.target {
         Target::Library(_) => command.args(["--lib", "--crate-type", "cdylib"]),
         Target::Binary(name) => command.args(["--bin", name]),
     };
+    // Arguments after `--` reach the last crate only: dependencies are shared
+    // with a plain `cargo build`.
+    command.arg("--");
     if job.target == TARGET_WASI {
-        // Arguments after `--` reach the last crate only: dependencies are
-        // shared with a plain `cargo build`.
-        command.args(["--", "-C", "link-arg=--skip-wit-component"]);
+        command.args(["-C", "link-arg=--skip-wit-component"]);
     } else {
         debug_assert_eq!(job.target, TARGET_PURE);
+    }
+    if job.purpose == Purpose::Check {
+        command.args(CHECK_LINKING);
     }
     // Set by a cargo that runs us (`cargo run`); they would confuse this one.
     for variable in [
@@ -269,6 +303,22 @@ mod tests {
         check(&line("other", "cdylib", "/t/my_app.wasm"), None);
         check("{\"reason\":\"build-finished\",\"success\":true}", None);
         check("not json", None);
+    }
+
+    #[test]
+    fn what_cargo_does_is_told_from_what_it_warns_of() {
+        let check = |line: &str, expected: bool| assert_eq!(is_status(line), expected, "{line}");
+        check("   Compiling http v1.5.0", true);
+        check(" Downloading crates ...", true);
+        check(
+            "    Finished `release` profile [optimized] target(s) in 1 s",
+            true,
+        );
+        check("warning: unused variable: `x`", false);
+        check("            Note: something", false);
+        check("    |         ^^^ help", false);
+        check("   Compiling", false);
+        check("   Größe und mehr", false);
     }
 
     #[test]

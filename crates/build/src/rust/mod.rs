@@ -77,7 +77,8 @@ pub(crate) fn compile(
         target,
         choice: &choice,
         features: &options.features,
-        profile: compile::Profile::Release(&profile),
+        purpose: compile::Purpose::Release,
+        profile: &profile,
         sdk: patch.as_deref(),
     };
     let built = compile::cargo_rustc(session, &toolchain, &job)?;
@@ -109,7 +110,7 @@ fn check_pure(
     job: &compile::Job<'_>,
 ) -> Result<(), BuildError> {
     let job = compile::Job {
-        profile: compile::Profile::Check,
+        purpose: compile::Purpose::Check,
         ..*job
     };
     let built = compile::cargo_rustc(session, toolchain, &job)?;

@@ -199,6 +199,48 @@ fn a_component_lists_the_crates_that_it_was_built_from() {
 }
 
 #[test]
+fn a_pure_build_compiles_its_tools_once_and_warns_once() {
+    let world = World::new();
+    world.put(
+        "macros/Cargo.toml",
+        "[package]\nname = \"once-macros\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\
+         [lib]\nproc-macro = true\n",
+    );
+    world.put(
+        "macros/src/lib.rs",
+        "use proc_macro::TokenStream;
+        #[proc_macro]
+        pub fn nothing(_: TokenStream) -> TokenStream { let unused_here = 1; TokenStream::new() }",
+    );
+    crate_with(
+        &world,
+        "[dependencies]\nwharf-sdk = \"0.1\"\nonce-macros = { path = \"macros\" }\n",
+    );
+    world.put(
+        "src/lib.rs",
+        "once_macros::nothing!();
+        fn idle() {}
+        #[wharf_sdk::http]
+        async fn handle() -> &'static str { \"hello\" }",
+    );
+    world.manifest(".", &format!("pure = true\n{ROUTE}"));
+    world.build();
+    let lines = world.events.lines.lock().unwrap();
+    let count = |part: &str| lines.iter().filter(|line| line.contains(part)).count();
+    for part in [
+        "Compiling once-macros",
+        "unused variable: `unused_here`",
+        "function `idle` is never used",
+        "(lib) generated 1 warning",
+    ] {
+        let expected = if part.contains("generated") { 2 } else { 1 };
+        assert_eq!(count(part), expected, "{part}: {lines:#?}");
+    }
+    // The app itself is compiled once to be packed, once to be looked into.
+    assert_eq!(count("Compiling tried"), 2, "{lines:#?}");
+}
+
+#[test]
 fn a_cancelled_build_ends_and_leaves_no_record() {
     let mut world = World::new();
     crate_with(&world, "");
