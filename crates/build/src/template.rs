@@ -14,6 +14,7 @@ use wharf_manifest::AppName;
 use crate::embedded;
 use crate::error::BuildError;
 use crate::file::sanitised;
+use crate::session::{STATE_FOLDER, make_state_folder};
 
 /// Names that a crate cannot have.
 const RESERVED: &[&str] = &[
@@ -65,8 +66,7 @@ const RESERVED: &[&str] = &[
     "yield",
 ];
 
-const GITIGNORE: &str =
-    "/target\n/*/target\n.wharf/\n# Holds a path of this machine.\n.cargo/config.toml\n";
+const GITIGNORE: &str = "/target\n/*/target\n.wharf/\n";
 
 /// What `wharf new` can make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -285,10 +285,10 @@ fn write_files(
     write(".gitignore", GITIGNORE.as_bytes())?;
     // Cargo warns of a patch that nothing uses.
     if uses_sdk {
-        write(
-            ".cargo/config.toml",
-            crate::sdk::config_file(sdk).as_bytes(),
-        )?;
+        write(".cargo/config.toml", crate::sdk::CARGO_CONFIG.as_bytes())?;
+        let state = folder.join(STATE_FOLDER);
+        make_state_folder(&state)?;
+        crate::sdk::link(sdk, &state);
     }
     written.sort();
     Ok(written)

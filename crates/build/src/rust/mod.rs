@@ -71,6 +71,7 @@ pub(crate) fn compile(
         .needs_sdk
         .then(|| crate::sdk::unpack(&session.options.cache_dir))
         .transpose()?;
+    let link = (patch.as_deref()).map(|sdk| crate::sdk::link(sdk, session.state));
     let job = compile::Job {
         component,
         folder,
@@ -93,7 +94,8 @@ pub(crate) fn compile(
         &std::fs::read_to_string(lock).unwrap_or_default(),
         &choice.development_only,
     );
-    let inputs = inputs::of_crate(folder, &choice, &toolchain, &built.module)?;
+    let mut inputs = inputs::of_crate(folder, &choice, &toolchain, &built.module)?;
+    inputs.generated.extend(link);
     Ok(Compiled {
         module,
         keep_names: profile.keep_names,
