@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
-use wharf_artifact::{Description, WASM_BYTES_MAX, describe};
+use wharf_artifact::{DescribeError, Description, WASM_BYTES_MAX, describe};
 use wharf_manifest::{Component, ComponentName, Digest, Source};
 
 use crate::error::{BuildError, read_limited};
@@ -276,10 +276,7 @@ struct Made {
 
 /// Describes what was built or read from `source`.
 pub(crate) fn described(bytes: &[u8], source: &Path) -> Result<Description, BuildError> {
-    describe(bytes).map_err(|error| BuildError::BadWasm {
-        path: source.to_path_buf(),
-        reason: error.to_string(),
-    })
+    describe(bytes).map_err(bad_wasm(source))
 }
 
 /// Reads a ready `.wasm` or `.wat`. The flag says that the file itself holds
@@ -300,7 +297,7 @@ fn read_ready(
 /// carries a component's type.
 pub(crate) fn load_ready(name: &str, file: &Path) -> Result<(Vec<u8>, bool), BuildError> {
     let bytes = read_limited(file, WASM_BYTES_MAX)?;
-    let bad = |reason: String| BuildError::BadWasm {
+    let bad = |reason: String| BuildError::BadText {
         path: file.to_path_buf(),
         reason,
     };
@@ -314,7 +311,8 @@ pub(crate) fn load_ready(name: &str, file: &Path) -> Result<(Vec<u8>, bool), Bui
     } else {
         (bytes, true)
     };
-    match wasm::read(&bytes).map_err(|error| bad(error.to_string()))? {
+    wharf_artifact::validate(&bytes).map_err(bad_wasm(file))?;
+    match wasm::outline(&bytes).map_err(|error| bad_wasm(file)(error.into()))? {
         Binary::Module(module) if module.has_component_type => {
             let component =
                 crate::encode::encode(&bytes, &module).map_err(|reason| BuildError::Encode {
@@ -324,6 +322,13 @@ pub(crate) fn load_ready(name: &str, file: &Path) -> Result<(Vec<u8>, bool), Bui
             Ok((component, false))
         }
         Binary::Module(_) | Binary::Component { .. } => Ok((bytes, is_source)),
+    }
+}
+
+fn bad_wasm(path: &Path) -> impl FnOnce(DescribeError) -> BuildError {
+    |source| BuildError::BadWasm {
+        path: path.to_path_buf(),
+        source,
     }
 }
 

@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use wharf_manifest::AppName;
+use wharf_manifest::{AppName, NAME_LENGTH_MAX, NAME_RULE};
 
 use crate::embedded;
 use crate::error::BuildError;
@@ -225,7 +225,13 @@ fn check_name(name: &str) -> Result<String, NewError> {
         name: name.to_string(),
         reason: reason.to_string(),
     };
-    let parsed: AppName = name.parse().map_err(|error| bad(&format!("{error}")))?;
+    let parsed: AppName = name.parse().map_err(|error| {
+        // Where it is neither empty nor too long, the message only repeats the name.
+        match name.len() {
+            1..=NAME_LENGTH_MAX => bad(NAME_RULE),
+            _ => bad(&format!("{error}")),
+        }
+    })?;
     let name = parsed.to_string();
     if RESERVED.contains(&name.as_str()) {
         return Err(bad("Rust uses this word itself"));
