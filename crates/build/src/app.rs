@@ -15,7 +15,7 @@ use crate::pack::{self, Packed};
 use crate::progress::{Progress, Step, during};
 use crate::report::{BuildReport, ComponentReport, Optimization};
 use crate::rust::Prefer;
-use crate::session::{BuildOptions, STATE_FOLDER, Session};
+use crate::session::{BuildOptions, STATE_FOLDER, Session, make_state_folder};
 
 /// The largest manifest that is read. The parser has a lower limit and the
 /// better words for it.
@@ -202,15 +202,6 @@ fn with_watch(record: Record, options: &BuildOptions) -> BuildReport {
         watch,
         ..record.report
     }
-}
-
-fn make_state_folder(state: &Path) -> Result<(), BuildError> {
-    std::fs::create_dir_all(state).map_err(BuildError::io("create", state))?;
-    let ignore = state.join(".gitignore");
-    if !ignore.exists() {
-        std::fs::write(&ignore, "*\n").map_err(BuildError::io("write", &ignore))?;
-    }
-    Ok(())
 }
 
 fn build_components(

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
-use wharf_artifact::{Description, WASM_BYTES_MAX, describe};
+use wharf_artifact::{DescribeError, Description, WASM_BYTES_MAX, describe};
 use wharf_manifest::{Component, ComponentName, Digest, Source};
 
 use crate::error::{BuildError, read_limited};
@@ -132,6 +132,7 @@ impl<'a> Plan<'a> {
                 let file = (!is_source).then(|| self.output());
                 let made = Made {
                     bytes,
+                    dependencies_size: 0,
                     optimization: Optimization::Ready,
                     recipe: None,
                     file,
@@ -157,10 +158,10 @@ impl<'a> Plan<'a> {
         started: SystemTime,
         clock: Instant,
     ) -> Result<Built, BuildError> {
+        let recipe = self.recipe(&compiled);
         let mut inputs = self.watched(compiled.inputs);
         inputs.files.extend(self.wasm_opt.clone());
         let inputs = inputs;
-        let recipe = self.recipe(&compiled.module, compiled.keep_names);
         // A change that left the module as it was needs no optimising again.
         if let Some(last) = last.filter(|last| last.recipe == Some(recipe))
             && let Some(mut built) = self.take(last)
@@ -196,8 +197,11 @@ impl<'a> Plan<'a> {
                 }
             }
         };
+        let mut bytes = rust::finish(self.name.as_str(), &module, compiled.keep_names)?;
+        let dependencies_size = rust::embed(&mut bytes, &compiled.dependencies);
         let made = Made {
-            bytes: rust::finish(self.name.as_str(), &module, compiled.keep_names)?,
+            bytes,
+            dependencies_size,
             // A tool that failed may do better next time.
             recipe: (!matches!(optimization, Optimization::Failed { .. })).then_some(recipe),
             optimization,
@@ -206,13 +210,14 @@ impl<'a> Plan<'a> {
         self.finish(made, &inputs, started, clock)
     }
 
-    fn recipe(&self, module: &[u8], keep_names: bool) -> Digest {
+    fn recipe(&self, compiled: &Compiled) -> Digest {
         let stamp = self.wasm_opt.as_ref().map(|tool| {
             let meta = std::fs::metadata(tool).ok();
             format!("{tool:?} {:?}", meta.and_then(|meta| meta.modified().ok()))
         });
-        let words = format!("{} {keep_names} {stamp:?}", env!("CARGO_PKG_VERSION"));
-        key_of([module, words.as_bytes()])
+        let version = env!("CARGO_PKG_VERSION");
+        let words = format!("{version} {} {stamp:?}", compiled.keep_names);
+        key_of([&compiled.module, &compiled.dependencies, words.as_bytes()])
     }
 
     fn watched(&self, mut inputs: Inputs) -> Inputs {
@@ -244,6 +249,7 @@ impl<'a> Plan<'a> {
             asks: description.authority_summary(),
             size: made.bytes.len() as u64,
             gzip_size: gzip_size(&made.bytes),
+            dependencies_size: made.dependencies_size,
             optimization: made.optimization,
             elapsed_ms,
             reused: false,
@@ -262,6 +268,8 @@ impl<'a> Plan<'a> {
 
 struct Made {
     bytes: Vec<u8>,
+    /// How many of the bytes list dependencies.
+    dependencies_size: u64,
     optimization: Optimization,
     recipe: Option<Digest>,
     file: Option<PathBuf>,
@@ -269,10 +277,7 @@ struct Made {
 
 /// Describes what was built or read from `source`.
 pub(crate) fn described(bytes: &[u8], source: &Path) -> Result<Description, BuildError> {
-    describe(bytes).map_err(|error| BuildError::BadWasm {
-        path: source.to_path_buf(),
-        reason: error.to_string(),
-    })
+    describe(bytes).map_err(bad_wasm(source))
 }
 
 /// Reads a ready `.wasm` or `.wat`. The flag says that the file itself holds
@@ -293,7 +298,7 @@ fn read_ready(
 /// carries a component's type.
 pub(crate) fn load_ready(name: &str, file: &Path) -> Result<(Vec<u8>, bool), BuildError> {
     let bytes = read_limited(file, WASM_BYTES_MAX)?;
-    let bad = |reason: String| BuildError::BadWasm {
+    let bad = |reason: String| BuildError::BadText {
         path: file.to_path_buf(),
         reason,
     };
@@ -307,11 +312,19 @@ pub(crate) fn load_ready(name: &str, file: &Path) -> Result<(Vec<u8>, bool), Bui
     } else {
         (bytes, true)
     };
-    match wasm::read(&bytes).map_err(|error| bad(error.to_string()))? {
+    wharf_artifact::validate(&bytes).map_err(bad_wasm(file))?;
+    match wasm::outline(&bytes).map_err(|error| bad_wasm(file)(error.into()))? {
         Binary::Module(module) if module.has_component_type => {
             Ok((encoded(name, &bytes, &module)?, false))
         }
         Binary::Module(_) | Binary::Component { .. } => Ok((bytes, is_source)),
+    }
+}
+
+fn bad_wasm(path: &Path) -> impl FnOnce(DescribeError) -> BuildError {
+    |source| BuildError::BadWasm {
+        path: path.to_path_buf(),
+        source,
     }
 }
 

@@ -90,12 +90,21 @@ pub enum BuildError {
         size_max: u64,
     },
 
-    /// A file is no valid WebAssembly, or text that does not parse.
-    #[error("{} is not valid WebAssembly: {reason}", path.display())]
+    /// A file is no valid WebAssembly.
+    #[error("{}: {source}", path.display())]
     BadWasm {
         /// The file.
         path: PathBuf,
         /// What is wrong with it, and where.
+        source: wharf_artifact::DescribeError,
+    },
+
+    /// A file is WebAssembly text that does not parse.
+    #[error("{} is not valid WebAssembly: {reason}", path.display())]
+    BadText {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, with the place in the text.
         reason: String,
     },
 
@@ -107,12 +116,14 @@ pub enum BuildError {
     },
 
     /// A Rust target is not installed and could not be installed.
-    #[error("the Rust target {target} is not installed{}", because(reason))]
+    #[error("the Rust target {target} is not installed: {reason}")]
     TargetMissing {
         /// The target.
         target: String,
-        /// Why it was not installed; empty when there is nothing to add.
+        /// Why wharf did not install it.
         reason: String,
+        /// What to do about it.
+        hint: String,
     },
 
     /// Cargo cannot read the crate.
@@ -271,21 +282,16 @@ impl BuildError {
             } => format!(
                 "build it with {tool} and set `source` in [component.{component}] to the .wasm it writes"
             ),
-            // The message shows the mistake in the text itself.
-            Self::BadWasm { path, .. } if path.extension().is_some_and(|end| end == "wat") => {
-                return None;
-            }
-            Self::BadWasm { .. } => {
-                "was the file cut short, or is it of another kind? build or copy it again".into()
-            }
+            Self::BadWasm { source, .. } => return source.hint().map(str::to_string),
             Self::CargoMissing { .. } => {
                 "install Rust from https://rustup.rs, then open a new terminal".into()
             }
-            Self::TargetMissing { target, .. } => format!("run: rustup target add {target}"),
             Self::NoTarget { .. } => {
                 "add src/lib.rs (an HTTP component or library) or src/main.rs (a command)".into()
             }
-            Self::SeveralTargets { hint, .. } | Self::ExportMissing { hint, .. } => hint.clone(),
+            Self::TargetMissing { hint, .. }
+            | Self::SeveralTargets { hint, .. }
+            | Self::ExportMissing { hint, .. } => hint.clone(),
             Self::NotPure { component, .. } => format!(
                 "use wharf_sdk's clock, log and random instead, or remove `pure = true` from [component.{component}]"
             ),
@@ -355,14 +361,6 @@ fn compile_hint(output: &str) -> Option<String> {
         Some("run once without `--offline`, so that cargo can fetch the crates it needs".into())
     } else {
         None
-    }
-}
-
-fn because(reason: &str) -> String {
-    if reason.is_empty() {
-        String::new()
-    } else {
-        format!(": {reason}")
     }
 }
 

@@ -77,6 +77,7 @@ pub fn build_file(
         asks: description.authority_summary(),
         size: bytes.len() as u64,
         gzip_size: gzip_size(&bytes),
+        dependencies_size: 0,
         optimization: Optimization::Ready,
         elapsed_ms: elapsed_ms(),
         reused: false,

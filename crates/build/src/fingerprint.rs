@@ -21,7 +21,7 @@ const TREE_FILES_MAX: usize = 100_000;
 const RECORD_BYTES_MAX: u64 = 64 << 20;
 
 /// Raised when [`Record`] changes its shape or meaning.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// What a build reads.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -55,6 +55,9 @@ pub struct ComponentReport {
     pub size: u64,
     /// Its size in bytes after gzip at level 6.
     pub gzip_size: u64,
+    /// How many bytes of [`ComponentReport::size`] are the list of dependencies
+    /// that this build embedded; 0 where it embedded none.
+    pub dependencies_size: u64,
     /// What wasm-opt did.
     pub optimization: Optimization,
     /// How long it took, in milliseconds; that of the build that made it.
@@ -217,6 +220,7 @@ mod tests {
                 asks: "no outgoing HTTP; no files; no sockets".into(),
                 size: 48_500,
                 gzip_size: 20_050,
+                dependencies_size: 400,
                 optimization: Optimization::Done {
                     before: 60_000,
                     after: 45_000,

@@ -16,6 +16,10 @@ use crate::error::BuildError;
 /// The SDK's name on crates.io.
 pub(crate) const CRATE: &str = "wharf-sdk";
 
+/// The link to the SDK in an app's state folder. Whoever reads the path in an
+/// error of cargo's sees what to run.
+const LINK: &str = "made-by-wharf-build/wharf-sdk";
+
 /// Unpacks the SDK below `cache_dir`, unless it is there, and returns the
 /// folder of the crate `wharf-sdk`.
 ///
@@ -72,16 +76,39 @@ pub(crate) fn patch_key(folder: &Path) -> String {
     )
 }
 
-/// The same for a `.cargo/config.toml`, so that plain cargo and editors find
-/// the SDK as `wharf build` does.
-pub(crate) fn config_file(folder: &Path) -> String {
-    format!(
-        "# Written by `wharf new` for this machine: lets cargo and editors find the SDK inside wharf.\n\
-         # `wharf build` does without it.\n\
-         [patch.crates-io]\n\
-         {CRATE} = {{ path = {} }}\n",
-        toml::Value::from(folder.to_string_lossy().as_ref())
-    )
+/// The same for an app's `.cargo/config.toml`, so that plain cargo and editors
+/// find the SDK as `wharf build` does, at [`LINK`].
+///
+/// It holds no path of one machine, and belongs in version control. Without the
+/// link, as in a fresh checkout, cargo names the path that it misses.
+pub(crate) const CARGO_CONFIG: &str = r#"# Until crates.io has the SDK, `wharf build` puts it here for cargo and editors.
+[patch.crates-io]
+wharf-sdk = { path = ".wharf/made-by-wharf-build/wharf-sdk" }
+"#;
+
+/// Links the SDK at `folder` into an app's state folder and returns the link.
+/// Failing costs only those who run cargo by themselves.
+pub(crate) fn link(folder: &Path, state: &Path) -> PathBuf {
+    let link = state.join(LINK);
+    if std::fs::read_link(&link).is_ok_and(|target| target == folder) {
+        return link;
+    }
+    let fresh = link.with_extension(format!("new-{}", unique()));
+    let _ = std::fs::create_dir_all(link.parent().unwrap_or(state))
+        .and_then(|()| symlink(folder, &fresh))
+        .and_then(|()| std::fs::rename(&fresh, &link));
+    let _ = std::fs::remove_file(&fresh);
+    link
+}
+
+#[cfg(unix)]
+fn symlink(folder: &Path, link: &Path) -> std::io::Result<()> {
+    std::os::unix::fs::symlink(folder, link)
+}
+
+#[cfg(not(unix))]
+fn symlink(_: &Path, _: &Path) -> std::io::Result<()> {
+    Err(std::io::ErrorKind::Unsupported.into())
 }
 
 fn write_all(folder: &Path) -> Result<(), BuildError> {
@@ -144,9 +171,27 @@ mod tests {
 
     #[test]
     fn paths_with_quotes_stay_toml() {
-        let config = config_file(Path::new("/a \"b\"/c'd"));
-        let table: toml::Table = config.parse().unwrap();
+        let key = patch_key(Path::new("/a \"b\"/c'd"));
+        let table: toml::Table = key.parse().unwrap();
         let path = table["patch"]["crates-io"][CRATE]["path"].as_str();
         assert_eq!(path, Some("/a \"b\"/c'd"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_link_is_where_the_config_says_and_follows_the_sdk() {
+        let config: toml::Table = CARGO_CONFIG.parse().unwrap();
+        let path = config["patch"]["crates-io"][CRATE]["path"].as_str();
+        let app = tempfile::tempdir().unwrap();
+        let state = app.path().join(crate::session::STATE_FOLDER);
+        for sdk in ["old", "new", "new"] {
+            let sdk = app.path().join(sdk);
+            std::fs::create_dir_all(&sdk).unwrap();
+            let link = link(&sdk, &state);
+            assert_eq!(link, app.path().join(path.unwrap()));
+            assert_eq!(std::fs::read_link(&link).unwrap(), sdk);
+            let beside = link.parent().unwrap().read_dir().unwrap();
+            assert_eq!(beside.count(), 1, "nothing else is left");
+        }
     }
 }

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use wharf_artifact::Store;
 
 use crate::cancel::Cancel;
+use crate::error::BuildError;
 use crate::progress::Progress;
 
 /// The folder inside an app's folder that holds what builds leave: components,
-/// the lock, the record. It can be removed at any time.
+/// a link to the SDK, the lock, the record. It can be removed at any time.
 pub const STATE_FOLDER: &str = ".wharf";
 
 /// The manifest's usual name.
@@ -62,4 +63,14 @@ pub(crate) struct Session<'a> {
     pub(crate) progress: &'a dyn Progress,
     /// The app's [`STATE_FOLDER`].
     pub(crate) state: &'a Path,
+}
+
+/// Makes an app's [`STATE_FOLDER`], which version control is told to ignore.
+pub(crate) fn make_state_folder(state: &Path) -> Result<(), BuildError> {
+    std::fs::create_dir_all(state).map_err(BuildError::io("create", state))?;
+    let ignore = state.join(".gitignore");
+    if !ignore.exists() {
+        std::fs::write(&ignore, "*\n").map_err(BuildError::io("write", &ignore))?;
+    }
+    Ok(())
 }

@@ -9,11 +9,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use wharf_manifest::AppName;
+use wharf_manifest::{AppName, NAME_LENGTH_MAX, NAME_RULE};
 
 use crate::embedded;
 use crate::error::BuildError;
 use crate::file::sanitised;
+use crate::session::{STATE_FOLDER, make_state_folder};
 
 /// Names that a crate cannot have.
 const RESERVED: &[&str] = &[
@@ -65,8 +66,7 @@ const RESERVED: &[&str] = &[
     "yield",
 ];
 
-const GITIGNORE: &str =
-    "/target\n/*/target\n.wharf/\n# Holds a path of this machine.\n.cargo/config.toml\n";
+const GITIGNORE: &str = "/target\n/*/target\n.wharf/\n";
 
 /// What `wharf new` can make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -225,7 +225,13 @@ fn check_name(name: &str) -> Result<String, NewError> {
         name: name.to_string(),
         reason: reason.to_string(),
     };
-    let parsed: AppName = name.parse().map_err(|error| bad(&format!("{error}")))?;
+    let parsed: AppName = name.parse().map_err(|error| {
+        // Where it is neither empty nor too long, the message only repeats the name.
+        match name.len() {
+            1..=NAME_LENGTH_MAX => bad(NAME_RULE),
+            _ => bad(&format!("{error}")),
+        }
+    })?;
     let name = parsed.to_string();
     if RESERVED.contains(&name.as_str()) {
         return Err(bad("Rust uses this word itself"));
@@ -285,10 +291,10 @@ fn write_files(
     write(".gitignore", GITIGNORE.as_bytes())?;
     // Cargo warns of a patch that nothing uses.
     if uses_sdk {
-        write(
-            ".cargo/config.toml",
-            crate::sdk::config_file(sdk).as_bytes(),
-        )?;
+        write(".cargo/config.toml", crate::sdk::CARGO_CONFIG.as_bytes())?;
+        let state = folder.join(STATE_FOLDER);
+        make_state_folder(&state)?;
+        crate::sdk::link(sdk, &state);
     }
     written.sort();
     Ok(written)

@@ -139,7 +139,8 @@ impl std::error::Error for ManifestError {}
 
 /// All the mistakes of a manifest, in the order of their places; at least one.
 ///
-/// Shown with an empty line between any two.
+/// Shown with an empty line between any two. Each after the first begins with `error: `, as
+/// whoever shows errors writes before the first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ManifestErrors {
     errors: Vec<ManifestError>,
@@ -170,7 +171,7 @@ impl<'e> IntoIterator for &'e ManifestErrors {
 impl fmt::Display for ManifestErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, error) in self.errors.iter().enumerate() {
-            f.write_str(if index == 0 { "" } else { "\n\n" })?;
+            f.write_str(if index == 0 { "" } else { "\n\nerror: " })?;
             error.fmt(f)?;
         }
         match self.omitted {

@@ -38,7 +38,7 @@ pub use error::{ManifestError, ManifestErrors};
 pub use grant::{FileGrant, Grants, HttpGrant, HttpScheme, NetGrant, NetHost, NetProtocol};
 pub use invalid::InvalidValue;
 pub use limits::Limits;
-pub use name::{AppName, ComponentName, NAME_LENGTH_MAX};
+pub use name::{AppName, ComponentName, NAME_LENGTH_MAX, NAME_RULE};
 pub use parse::{MANIFEST_SIZE_MAX, parse_app};
 pub use path::AppPath;
 pub use route::{RoutePattern, Specificity};

@@ -9,6 +9,9 @@ use crate::text::written_as_text;
 /// Longest name, in bytes: one DNS label, since a name becomes part of host names.
 pub const NAME_LENGTH_MAX: usize = 63;
 
+/// What a name may be, for people.
+pub const NAME_RULE: &str = "names are words of a-z and 0-9 joined by `-`";
+
 macro_rules! name {
     ($(#[$attribute:meta])* $type:ident, $noun:literal) => {
         $(#[$attribute])*
@@ -101,8 +104,8 @@ fn check(noun: &str, text: &str) -> Result<(), InvalidValue> {
         return Ok(());
     }
     let hint = match nearest(text) {
-        Some(nearest) => format!("names are words of a-z and 0-9 joined by `-`; try `{nearest}`"),
-        None => "names are words of a-z and 0-9 joined by `-`".to_owned(),
+        Some(nearest) => format!("{NAME_RULE}; try `{nearest}`"),
+        None => NAME_RULE.to_owned(),
     };
     Err(InvalidValue::new(format!("{} is not a valid {noun}", quote(text))).with_hint(hint))
 }

@@ -211,7 +211,7 @@ impl DescribeError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::NotWasm { .. } => {
-                Some("give a .wasm file, or build the source with `wharf build`")
+                Some("give a .wasm file; text needs the ending .wat, sources need `wharf build`")
             }
             Self::TooLarge { .. } => {
                 Some("strip debug information, or keep data outside the component")
@@ -228,7 +228,9 @@ impl DescribeError {
 impl From<wasmparser::BinaryReaderError> for DescribeError {
     fn from(error: wasmparser::BinaryReaderError) -> Self {
         let offset = error.offset() as u64;
-        let message = error.message().to_owned();
+        // Some of its numbers are set as in a table.
+        let words: Vec<&str> = error.message().split_whitespace().collect();
+        let message = words.join(" ");
         if message.starts_with("unexpected end") {
             Self::Truncated { offset, message }
         } else {

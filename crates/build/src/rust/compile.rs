@@ -5,6 +5,7 @@ use std::process::Command;
 
 use serde::Deserialize;
 
+use super::dependencies::Packages;
 use super::profile::Defaults;
 use super::select::{Choice, Target};
 use super::toolchain::Toolchain;
@@ -18,23 +19,33 @@ use crate::text::without_colours;
 /// The most text of a failing build that is kept for the error page.
 const OUTPUT_BYTES_MAX: usize = 256 * 1024;
 
-/// The profile of the build that is looked into and never run: nothing inlined,
-/// lines known. `dev` would bring the crate's own settings.
-const CHECK_PROFILE: &[&str] = &[
-    "profile.wharf-check.inherits=\"dev\"",
-    "profile.wharf-check.opt-level=0",
-    "profile.wharf-check.debug=\"line-tables-only\"",
-    "profile.wharf-check.strip=\"none\"",
-    "profile.wharf-check.lto=\"off\"",
-    "profile.wharf-check.panic=\"abort\"",
-    "profile.wharf-check.package.\"*\".opt-level=0",
+/// The most lines of a check that are kept to be shown if it fails.
+const HELD_LINES_MAX: usize = 10_000;
+
+/// The build that is looked into and never run: the release build with nothing
+/// inlined and lines known.
+///
+/// It keeps the profile's name and all that reaches build scripts and
+/// procedural macros: cargo compiles those once for both.
+const CHECK_ENVIRONMENT: &[(&str, &str)] = &[
+    ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0"),
+    ("CARGO_PROFILE_RELEASE_DEBUG", "line-tables-only"),
+    ("CARGO_PROFILE_RELEASE_STRIP", "none"),
 ];
 
-/// How a crate is compiled.
-#[derive(Clone, Copy)]
-pub(super) enum Profile<'a> {
+/// Wins over what a workspace's manifest says of its dependencies. It reaches
+/// build scripts and procedural macros too, so those are compiled anew.
+const CHECK_DEPENDENCIES: &str = "profile.release.package.\"*\".opt-level=0";
+
+/// For the last crate of the check, which alone would be optimised as a whole.
+/// Dependencies may be left as bitcode, which the linker then compiles.
+const CHECK_LINKING: &[&str] = &["-C", "lto=off", "-C", "link-arg=--lto-O0"];
+
+/// What a crate is compiled for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
     /// To be packed.
-    Release(&'a Defaults),
+    Release,
     /// To be searched for calls into std.
     Check,
 }
@@ -46,39 +57,63 @@ pub(super) struct Job<'a> {
     pub(super) target: &'a str,
     pub(super) choice: &'a Choice,
     pub(super) features: &'a [String],
-    pub(super) profile: Profile<'a>,
+    pub(super) purpose: Purpose,
+    pub(super) profile: &'a Defaults,
     /// The folder of the crate that stands for `wharf-sdk` from crates.io.
     pub(super) sdk: Option<&'a Path>,
 }
 
-/// Runs cargo and returns the path of the core module it linked.
+/// What cargo made.
+pub(super) struct Linked {
+    /// The core module.
+    pub(super) module: PathBuf,
+    /// What was compiled into it or for it.
+    pub(super) packages: Packages,
+}
+
+/// Runs cargo, which links a core module.
 pub(super) fn cargo_rustc(
     session: &Session<'_>,
     toolchain: &Toolchain,
     job: &Job<'_>,
-) -> Result<PathBuf, BuildError> {
+) -> Result<Linked, BuildError> {
     let component = job.component.to_string();
-    let step = match job.profile {
-        Profile::Release(_) => Step::Compile {
+    let step = match job.purpose {
+        Purpose::Release => Step::Compile {
             component,
             tool: "cargo",
         },
-        Profile::Check => Step::CheckPure { component },
+        Purpose::Check => Step::CheckPure { component },
     };
     during(session.progress, &step, || {
         let mut command = command(session, toolchain, job);
         let mut said = String::new();
-        let mut linked = None;
+        let mut held = Vec::new();
+        let mut module = None;
+        let mut packages = Packages::new();
         let result = process::run(
             &mut command,
             &session.options.cancel,
             None,
             |line| match line {
-                Line::Stdout(line) => linked = linked_module(&line, job.choice).or(linked.take()),
+                Line::Stdout(line) => {
+                    let Some(message) = Message::artifact(&line) else {
+                        return;
+                    };
+                    module = linked_module(&message, job.choice).or(module.take());
+                    let is_linked = message.is_for(job.target);
+                    *packages.entry(message.package_id).or_default() |= is_linked;
+                }
                 Line::Stderr(line) => {
-                    session.progress.output(&line);
+                    let plain = without_colours(&line);
+                    // What the compiler warns of, it did in the first build.
+                    if job.purpose == Purpose::Release || is_status(&plain) {
+                        session.progress.output(&line);
+                    } else if held.len() < HELD_LINES_MAX {
+                        held.push(line);
+                    }
                     if said.len() < OUTPUT_BYTES_MAX {
-                        said.push_str(&without_colours(&line));
+                        said.push_str(&plain);
                         said.push('\n');
                     }
                 }
@@ -90,14 +125,27 @@ pub(super) fn cargo_rustc(
             Err(RunError::Io(error)) => return Err(BuildError::io("run", &toolchain.cargo)(error)),
             Err(RunError::TimedOut) => unreachable!("no time limit was given"),
         };
-        match linked {
-            Some(module) if status.success() => Ok(module),
-            _ => Err(BuildError::CompileFailed {
-                component: job.component.to_string(),
-                output: said,
-            }),
+        match module {
+            Some(module) if status.success() => Ok(Linked { module, packages }),
+            _ => {
+                for line in &held {
+                    session.progress.output(line);
+                }
+                Err(BuildError::CompileFailed {
+                    component: job.component.to_string(),
+                    output: said,
+                })
+            }
         }
     })
+}
+
+/// Whether cargo tells what it does: a word that ends in the twelfth column.
+fn is_status(line: &str) -> bool {
+    let word = line.get(..12).map(str::trim_start).unwrap_or_default();
+    line.get(12..).is_some_and(|rest| rest.starts_with(' '))
+        && word.starts_with(|first: char| first.is_ascii_uppercase())
+        && word.chars().all(|letter| letter.is_ascii_alphabetic())
 }
 
 fn command(session: &Session<'_>, toolchain: &Toolchain, job: &Job<'_>) -> Command {
@@ -125,28 +173,31 @@ fn command(session: &Session<'_>, toolchain: &Toolchain, job: &Job<'_>) -> Comma
     if let Some(sdk) = job.sdk {
         command.arg("--config").arg(crate::sdk::patch_key(sdk));
     }
-    match job.profile {
-        Profile::Release(defaults) => {
-            command.arg("--release");
-            command.envs(defaults.environment.iter().copied());
-        }
-        Profile::Check => {
-            command.args(["--profile", "wharf-check"]);
-            for setting in CHECK_PROFILE {
-                command.args(["--config", setting]);
+    command.arg("--release");
+    command.envs(job.profile.environment.iter().copied());
+    match job.purpose {
+        Purpose::Release => {}
+        Purpose::Check => {
+            if job.profile.tunes_packages {
+                command.args(["--config", CHECK_DEPENDENCIES]);
             }
+            command.envs(CHECK_ENVIRONMENT.iter().copied());
         }
     }
     match &job.choice.target {
         Target::Library(_) => command.args(["--lib", "--crate-type", "cdylib"]),
         Target::Binary(name) => command.args(["--bin", name]),
     };
+    // Arguments after `--` reach the last crate only: dependencies are shared
+    // with a plain `cargo build`.
+    command.arg("--");
     if job.target == TARGET_WASI {
-        // Arguments after `--` reach the last crate only: dependencies are
-        // shared with a plain `cargo build`.
-        command.args(["--", "-C", "link-arg=--skip-wit-component"]);
+        command.args(["-C", "link-arg=--skip-wit-component"]);
     } else {
         debug_assert_eq!(job.target, TARGET_PURE);
+    }
+    if job.purpose == Purpose::Check {
+        command.args(CHECK_LINKING);
     }
     // Set by a cargo that runs us (`cargo run`); they would confuse this one.
     for variable in [
@@ -176,11 +227,28 @@ struct MessageTarget {
     kind: Vec<String>,
 }
 
-/// The module that a line of cargo's messages announces, if it is the chosen
-/// target's.
-fn linked_module(line: &str, choice: &Choice) -> Option<PathBuf> {
-    let message: Message = serde_json::from_str(line).ok()?;
-    let target = message.target?;
+impl Message {
+    /// Reads a line of cargo's messages that tells of something compiled, now
+    /// or earlier.
+    fn artifact(line: &str) -> Option<Self> {
+        let message: Self = serde_json::from_str(line).ok()?;
+        (message.reason == "compiler-artifact").then_some(message)
+    }
+
+    /// Whether it was compiled for `target`, and not for the machine that
+    /// builds: the former lies below `<target>/release`.
+    fn is_for(&self, target: &str) -> bool {
+        let is_below = |file: &PathBuf| {
+            let folders: Vec<_> = file.iter().collect();
+            (folders.windows(2)).any(|pair| pair[0] == target && pair[1] == "release")
+        };
+        self.filenames.iter().any(is_below)
+    }
+}
+
+/// The module that a message announces, if it is the chosen target's.
+fn linked_module(message: &Message, choice: &Choice) -> Option<PathBuf> {
+    let target = message.target.as_ref()?;
     let is_chosen = match &choice.target {
         Target::Library(name) => {
             *name == target.name && !target.kind.iter().any(|kind| kind == "bin")
@@ -189,17 +257,14 @@ fn linked_module(line: &str, choice: &Choice) -> Option<PathBuf> {
             *name == target.name && target.kind.iter().any(|kind| kind == "bin")
         }
     };
-    if message.reason != "compiler-artifact"
-        || message.package_id != choice.package_id
-        || !is_chosen
-    {
+    if message.package_id != choice.package_id || !is_chosen {
         return None;
     }
     let is_wasm = |file: &PathBuf| {
         file.extension()
             .is_some_and(|extension| extension == "wasm")
     };
-    message.filenames.into_iter().find(is_wasm)
+    message.filenames.iter().find(|file| is_wasm(file)).cloned()
 }
 
 #[cfg(test)]
@@ -213,6 +278,7 @@ mod tests {
             manifest_path: "/w/a/Cargo.toml".into(),
             workspace_root: "/w".into(),
             target: Target::Library("my_app".into()),
+            development_only: Default::default(),
             needs_sdk: false,
         };
         let line = |package: &str, kind: &str, file: &str| {
@@ -223,7 +289,9 @@ mod tests {
             .to_string()
         };
         let check = |line: &str, expected: Option<&str>| {
-            assert_eq!(linked_module(line, &choice), expected.map(PathBuf::from));
+            let message = Message::artifact(line);
+            let found = message.and_then(|message| linked_module(&message, &choice));
+            assert_eq!(found, expected.map(PathBuf::from));
         };
         let own = "path+file:///w/a#0.1.0";
         check(
@@ -235,5 +303,37 @@ mod tests {
         check(&line("other", "cdylib", "/t/my_app.wasm"), None);
         check("{\"reason\":\"build-finished\",\"success\":true}", None);
         check("not json", None);
+    }
+
+    #[test]
+    fn what_cargo_does_is_told_from_what_it_warns_of() {
+        let check = |line: &str, expected: bool| assert_eq!(is_status(line), expected, "{line}");
+        check("   Compiling http v1.5.0", true);
+        check(" Downloading crates ...", true);
+        check(
+            "    Finished `release` profile [optimized] target(s) in 1 s",
+            true,
+        );
+        check("warning: unused variable: `x`", false);
+        check("            Note: something", false);
+        check("    |         ^^^ help", false);
+        check("   Compiling", false);
+        check("   Größe und mehr", false);
+    }
+
+    #[test]
+    fn what_runs_during_the_build_is_told_from_what_is_linked() {
+        let check = |file: &str, expected: bool| {
+            let line = serde_json::json!({"reason": "compiler-artifact", "filenames": [file]});
+            let message = Message::artifact(&line.to_string()).expect("an artifact");
+            assert_eq!(message.is_for(TARGET_WASI), expected, "{file}");
+        };
+        check("/t/wasm32-wasip2/release/deps/libhttp-0a.rlib", true);
+        check("/t/release/deps/libmacros-0a.so", false);
+        check("/t/release/build/http-0a/build-script-build", false);
+        check(
+            "/w/wasm32-wasip2/app/target/release/deps/libsyn-0a.rlib",
+            false,
+        );
     }
 }

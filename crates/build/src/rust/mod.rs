@@ -6,9 +6,11 @@
 //!
 //! ```text
 //! cargo rustc ─ core module ─▶ pure check ─▶ wasm-opt ─▶ strip ─▶ encode ─▶ component
+//!      └─ crates that were compiled ─▶ list of dependencies ─────────────────┘
 //! ```
 
 mod compile;
+mod dependencies;
 mod inputs;
 mod profile;
 mod pure;
@@ -24,6 +26,7 @@ use crate::fingerprint::Inputs;
 use crate::session::Session;
 use crate::wasm::{self, Binary};
 
+pub(crate) use dependencies::embed;
 pub(crate) use select::Prefer;
 
 /// The target whose std is on top of WASI 0.2.
@@ -41,6 +44,8 @@ pub(crate) struct Compiled {
     pub(crate) module: Vec<u8>,
     /// Whether the crate's own profile asks for names or debug information.
     pub(crate) keep_names: bool,
+    /// The list of dependencies, to be embedded.
+    pub(crate) dependencies: Vec<u8>,
     /// Everything whose change asks for another build.
     pub(crate) inputs: Inputs,
 }
@@ -66,24 +71,35 @@ pub(crate) fn compile(
         .needs_sdk
         .then(|| crate::sdk::unpack(&session.options.cache_dir))
         .transpose()?;
+    let link = (patch.as_deref()).map(|sdk| crate::sdk::link(sdk, session.state));
     let job = compile::Job {
         component,
         folder,
         target,
         choice: &choice,
         features: &options.features,
-        profile: compile::Profile::Release(&profile),
+        purpose: compile::Purpose::Release,
+        profile: &profile,
         sdk: patch.as_deref(),
     };
     let built = compile::cargo_rustc(session, &toolchain, &job)?;
-    let module = crate::error::read_limited(&built, wharf_artifact::WASM_BYTES_MAX)?;
+    let module = crate::error::read_limited(&built.module, wharf_artifact::WASM_BYTES_MAX)?;
     if options.pure {
         check_pure(session, &toolchain, &job)?;
     }
-    let inputs = inputs::of_crate(folder, &choice, &toolchain, &built)?;
+    let lock = choice.workspace_root.join("Cargo.lock");
+    let dependencies = dependencies::list(
+        &built.packages,
+        &choice.package_id,
+        &std::fs::read_to_string(lock).unwrap_or_default(),
+        &choice.development_only,
+    );
+    let mut inputs = inputs::of_crate(folder, &choice, &toolchain, &built.module)?;
+    inputs.generated.extend(link);
     Ok(Compiled {
         module,
         keep_names: profile.keep_names,
+        dependencies,
         inputs,
     })
 }
@@ -96,12 +112,12 @@ fn check_pure(
     job: &compile::Job<'_>,
 ) -> Result<(), BuildError> {
     let job = compile::Job {
-        profile: compile::Profile::Check,
+        purpose: compile::Purpose::Check,
         ..*job
     };
     let built = compile::cargo_rustc(session, toolchain, &job)?;
     // Larger than the release build by its debug information.
-    let module = crate::error::read_limited(&built, CHECKED_BYTES_MAX)?;
+    let module = crate::error::read_limited(&built.module, CHECKED_BYTES_MAX)?;
     let used = pure::uses(&module, job.choice.package_folder());
     if used.is_empty() {
         return Ok(());

@@ -15,6 +15,21 @@ const DEFAULTS: &[(&str, &str, &str)] = &[
     ("strip", "CARGO_PROFILE_RELEASE_STRIP", "debuginfo"),
 ];
 
+/// The same for build scripts and procedural macros. Cargo would derive these
+/// from the guest's, and then compile such a tool once for each kind of build.
+const TOOL_DEFAULTS: &[(&str, &str, &str)] = &[
+    (
+        "debug",
+        "CARGO_PROFILE_RELEASE_BUILD_OVERRIDE_DEBUG",
+        "none",
+    ),
+    (
+        "strip",
+        "CARGO_PROFILE_RELEASE_BUILD_OVERRIDE_STRIP",
+        "none",
+    ),
+];
+
 /// The part of the release profile that wharf fills in.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Defaults {
@@ -23,6 +38,8 @@ pub(crate) struct Defaults {
     /// The crate, or its builder's environment, decides on `strip` or `debug`:
     /// what the linker leaves is then kept.
     pub(crate) keep_names: bool,
+    /// The workspace sets its dependencies apart.
+    pub(crate) tunes_packages: bool,
 }
 
 impl Defaults {
@@ -41,14 +58,23 @@ impl Defaults {
         let is_set = |key: &str, variable: &str| {
             own.is_some_and(|profile| profile.get(key).is_some()) || in_environment(variable)
         };
+        let tools = own.and_then(|profile| profile.get("build-override"));
+        let is_set_for_tools = |key: &str, variable: &str| {
+            tools.is_some_and(|profile| profile.get(key).is_some()) || in_environment(variable)
+        };
+        let guest = DEFAULTS
+            .iter()
+            .filter(|(key, variable, _)| !is_set(key, variable));
+        let tools = TOOL_DEFAULTS
+            .iter()
+            .filter(|(key, variable, _)| !is_set_for_tools(key, variable));
         Self {
-            environment: DEFAULTS
-                .iter()
-                .filter(|(key, variable, _)| !is_set(key, variable))
+            environment: (guest.chain(tools))
                 .map(|(_, variable, value)| (*variable, *value))
                 .collect(),
             keep_names: is_set("strip", "CARGO_PROFILE_RELEASE_STRIP")
                 || is_set("debug", "CARGO_PROFILE_RELEASE_DEBUG"),
+            tunes_packages: own.is_some_and(|profile| profile.get("package").is_some()),
         }
     }
 }
@@ -67,14 +93,22 @@ mod tests {
             assert_eq!(names, expected, "{manifest}");
             assert_eq!(defaults.keep_names, keep_names, "{manifest}");
         };
-        let all = ["OPT_LEVEL", "LTO", "CODEGEN_UNITS", "PANIC", "STRIP"];
+        let all = [
+            "OPT_LEVEL",
+            "LTO",
+            "CODEGEN_UNITS",
+            "PANIC",
+            "STRIP",
+            "BUILD_OVERRIDE_DEBUG",
+            "BUILD_OVERRIDE_STRIP",
+        ];
         check("", "", &all, false);
         check("[profile.dev]\nopt-level = 1", "", &all, false);
         check("not toml", "", &all, false);
         check(
-            "[profile.release]\nopt-level = 3\nstrip = false",
+            "[profile.release]\nopt-level = 3\nstrip = false\n[profile.release.build-override]\ndebug = 1",
             "CARGO_PROFILE_RELEASE_LTO",
-            &["CODEGEN_UNITS", "PANIC"],
+            &["CODEGEN_UNITS", "PANIC", "BUILD_OVERRIDE_STRIP"],
             true,
         );
         check("", "CARGO_PROFILE_RELEASE_DEBUG", &all, true);

@@ -1,10 +1,12 @@
 //! Which package and target of a crate or workspace becomes the component.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde::Deserialize;
 
+use super::dependencies::DevelopmentOnly;
 use super::toolchain::Toolchain;
 use crate::error::BuildError;
 
@@ -30,6 +32,8 @@ pub(crate) struct Choice {
     pub(crate) workspace_root: PathBuf,
     /// The target.
     pub(crate) target: Target,
+    /// What packages of the workspace use in their tests alone.
+    pub(crate) development_only: DevelopmentOnly,
     /// Whether a crate of the workspace takes `wharf-sdk` from crates.io.
     pub(crate) needs_sdk: bool,
 }
@@ -71,6 +75,8 @@ struct Package {
 struct Dependency {
     name: String,
     source: Option<String>,
+    /// `dev`, `build`, or none.
+    kind: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -158,8 +164,26 @@ fn choose(
         manifest_path: package.manifest_path.clone(),
         workspace_root: metadata.workspace_root.clone(),
         target,
+        development_only: development_only(metadata),
         needs_sdk,
     })
+}
+
+fn development_only(metadata: &Metadata) -> DevelopmentOnly {
+    let of_package = |package: &Package| {
+        let is_development = |dependency: &&Dependency| dependency.kind.as_deref() == Some("dev");
+        let names = |wanted: bool| {
+            (package.dependencies.iter())
+                .filter(move |dependency| is_development(dependency) == wanted)
+                .map(|dependency| dependency.name.clone())
+                .collect::<BTreeSet<_>>()
+        };
+        &names(true) - &names(false)
+    };
+    (metadata.packages.iter())
+        .map(|package| (package.id.clone(), of_package(package)))
+        .filter(|(_, names)| !names.is_empty())
+        .collect()
 }
 
 fn choose_package<'a>(

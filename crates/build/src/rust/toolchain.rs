@@ -66,16 +66,31 @@ impl Toolchain {
         {
             return Ok(());
         }
-        let missing = |reason: &str| BuildError::TargetMissing {
+        let missing = |reason: &str, hint: String| BuildError::TargetMissing {
             target: target.to_string(),
             reason: reason.to_string(),
+            hint,
         };
+        let line = format!("`rustup target add {target}`");
         let Some(rustup) = &self.rustup else {
-            return Err(missing("this Rust did not come from rustup"));
+            let hint = format!(
+                "install Rust from https://rustup.rs, then run {line}; or install this target's std as this Rust was installed"
+            );
+            return Err(missing(
+                "wharf installs it by rustup, which is not here",
+                hint,
+            ));
         };
         if session.options.offline {
-            return Err(missing("`--offline` forbids fetching it"));
+            let hint = format!("run {line}, or build once without `--offline`");
+            return Err(missing("`--offline` forbids fetching it", hint));
         }
+        let failed = |reason: &str| {
+            missing(
+                &format!("rustup failed: {reason}"),
+                format!("run {line} to see all that it says"),
+            )
+        };
         let step = Step::InstallTarget {
             target: target.to_string(),
         };
@@ -90,10 +105,10 @@ impl Toolchain {
             });
             match result {
                 Ok(status) if status.success() => Ok(()),
-                Ok(_) => Err(missing(&format!("rustup failed: {said}"))),
+                Ok(_) => Err(failed(&said)),
                 Err(RunError::Cancelled) => Err(BuildError::Cancelled),
-                Err(RunError::Io(error)) => Err(missing(&format!("rustup failed: {error}"))),
-                Err(RunError::TimedOut) => Err(missing("rustup took too long")),
+                Err(RunError::Io(error)) => Err(failed(&error.to_string())),
+                Err(RunError::TimedOut) => unreachable!("no time limit was given"),
             }
         })
     }
@@ -164,12 +179,10 @@ mod tests {
         let check = |script, offline, expected: &str| {
             let error = ensure(script, offline).unwrap_err();
             assert!(error.to_string().contains(expected), "{error}");
-            assert_eq!(
-                error.hint().unwrap(),
-                "run: rustup target add wasm32-wasip2"
-            );
+            let hint = error.hint().unwrap();
+            assert!(hint.contains("`rustup target add wasm32-wasip2`"), "{hint}");
         };
-        check(None, false, "did not come from rustup");
+        check(None, false, "by rustup, which is not here");
         check(Some("exit 0"), true, "`--offline`");
         check(Some("echo 'no network' >&2; exit 1"), false, "no network");
     }

@@ -154,6 +154,93 @@ fn a_pure_component_that_uses_a_system_is_told_where() {
 }
 
 #[test]
+fn a_component_lists_the_crates_that_it_was_built_from() {
+    let world = World::new();
+    for name in ["linked", "idle", "hosted", "tester"] {
+        let manifest =
+            format!("[package]\nname = \"{name}\"\nversion = \"1.2.3\"\nedition = \"2024\"\n");
+        world.put(&format!("{name}/Cargo.toml"), &manifest);
+        world.put(&format!("{name}/src/lib.rs"), "");
+    }
+    let features = "[features]\nmore = [\"dep:idle\"]\n";
+    let dependencies = "[dependencies]\nlinked = { path = \"linked\" }\n\
+         idle = { path = \"idle\", optional = true }\n\
+         [build-dependencies]\nhosted = { path = \"hosted\" }\n\
+         [dev-dependencies]\ntester = { path = \"tester\" }\n\
+         [target.'cfg(windows)'.dependencies]\nwharf-sdk = \"0.1\"\n";
+    crate_with(&world, &format!("{features}{dependencies}"));
+    world.put("src/main.rs", "fn main() {}");
+    world.put("build.rs", "fn main() {}");
+    let listed = |options: &str| {
+        world.manifest(".", &format!("{options}{COMMAND}"));
+        let report = world.build();
+        assert!(report.components[0].dependencies_size > 0);
+        let dependencies = world.described(&report).dependencies.into_iter();
+        let words = dependencies.map(|found| {
+            let kind = if found.build_only {
+                " for the build"
+            } else {
+                ""
+            };
+            format!("{} {} {}{kind}", found.name, found.version, found.source)
+        });
+        (report.artifact, words.collect::<Vec<_>>())
+    };
+    let (first, plain) = listed("");
+    assert_eq!(
+        plain,
+        ["hosted 1.2.3 local for the build", "linked 1.2.3 local"]
+    );
+    let (_, more) = listed("features = [\"more\"]\n");
+    assert_eq!(more.len(), 3, "{more:?}");
+    assert!(more.contains(&"idle 1.2.3 local".to_string()));
+    // What was compiled before counts as what is compiled now.
+    assert_eq!(listed(""), (first, plain));
+}
+
+#[test]
+fn a_pure_build_compiles_its_tools_once_and_warns_once() {
+    let world = World::new();
+    world.put(
+        "macros/Cargo.toml",
+        "[package]\nname = \"once-macros\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\
+         [lib]\nproc-macro = true\n",
+    );
+    world.put(
+        "macros/src/lib.rs",
+        "use proc_macro::TokenStream;
+        #[proc_macro]
+        pub fn nothing(_: TokenStream) -> TokenStream { let unused_here = 1; TokenStream::new() }",
+    );
+    crate_with(
+        &world,
+        "[dependencies]\nwharf-sdk = \"0.1\"\nonce-macros = { path = \"macros\" }\n",
+    );
+    world.put(
+        "src/lib.rs",
+        "once_macros::nothing!();
+        fn idle() {}
+        #[wharf_sdk::http]
+        async fn handle() -> &'static str { \"hello\" }",
+    );
+    world.manifest(".", &format!("pure = true\n{ROUTE}"));
+    world.build();
+    let lines = world.events.lines.lock().unwrap();
+    let count = |part: &str| lines.iter().filter(|line| line.contains(part)).count();
+    for part in [
+        "Compiling once-macros",
+        "unused variable: `unused_here`",
+        "function `idle` is never used",
+        "(lib) generated 1 warning",
+    ] {
+        let expected = if part.contains("generated") { 2 } else { 1 };
+        assert_eq!(count(part), expected, "{part}: {lines:#?}");
+    }
+    // The app itself is compiled once to be packed, once to be looked into.
+    assert_eq!(count("Compiling tried"), 2, "{lines:#?}");
+}
+
+#[test]
 fn a_cancelled_build_ends_and_leaves_no_record() {
     let mut world = World::new();
     crate_with(&world, "");

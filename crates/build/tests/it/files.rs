@@ -57,9 +57,9 @@ fn bad_input_is_named() {
     check(
         "cut.wasm",
         &whole[..whole.len() - 3],
-        "not valid WebAssembly",
+        "cut.wasm: truncated at byte",
     );
-    check("elf.wasm", b"\x7fELF....", "not valid WebAssembly");
+    check("elf.wasm", b"\x7fELF....", "native Linux program");
     check("typo.wat", b"(module (fun))", "typo.wat");
     check("latin.wat", b"(module (; \xff ;))", "not valid WebAssembly");
     check("main.py", b"", "cannot tell how to build");

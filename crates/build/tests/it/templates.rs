@@ -27,6 +27,36 @@ fn http_rust() {
 }
 
 #[test]
+fn cargo_finds_the_sdk_after_the_first_build_of_a_fresh_checkout() {
+    let (world, _) = made(Template::HttpRust);
+    let cargo = || {
+        let output = std::process::Command::new("cargo")
+            .args(["metadata", "--format-version=1", "--offline"])
+            .current_dir(world.app())
+            .output()
+            .unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        if output.status.success() {
+            Ok(())
+        } else {
+            Err(errors)
+        }
+    };
+    cargo().unwrap();
+    std::fs::remove_dir_all(world.app().join(".wharf")).unwrap();
+    let error = cargo().unwrap_err();
+    assert!(error.contains("made-by-wharf-build"), "{error}");
+    world.build();
+    cargo().unwrap();
+    assert!(world.build().up_to_date);
+    // The link alone is missing, as after an update of wharf or of the cache.
+    let link = world.app().join(".wharf/made-by-wharf-build/wharf-sdk");
+    std::fs::remove_file(link).unwrap();
+    assert!(!world.build().up_to_date);
+    cargo().unwrap();
+}
+
+#[test]
 fn cli_rust() {
     let (world, report) = made(Template::CliRust);
     assert!(world.described(&report).command);

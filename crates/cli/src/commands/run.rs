@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use wharf_artifact::DescribeError;
 use wharf_build::encode_typed;
 use wharf_engine::{
     CacheError, CpuMeter, Engine, EngineOptions, Fault, FaultKind, LimitHit, SlowLane, StoreLimits,
@@ -200,10 +201,10 @@ pub(crate) fn binary(bytes: Vec<u8>, path: &Path) -> Result<Vec<u8>, CliError> {
         .extension()
         .is_some_and(|extension| extension == "wat" || extension == "wast");
     if !is_text {
-        return Err(
-            CliError::new(format!("{} is no WebAssembly file", path.display()))
-                .hint("a .wasm file begins with the bytes `\\0asm`; text needs the ending .wat"),
-        );
+        return match wharf_artifact::validate(&bytes) {
+            Ok(()) => Ok(bytes),
+            Err(error) => Err(broken(path, &error)),
+        };
     }
     wat::parse_bytes(&bytes)
         .map(std::borrow::Cow::into_owned)
@@ -211,6 +212,11 @@ pub(crate) fn binary(bytes: Vec<u8>, path: &Path) -> Result<Vec<u8>, CliError> {
             error.set_path(path);
             CliError::new(format!("cannot read the text: {error}"))
         })
+}
+
+/// A file that is no WebAssembly or not all of it, in the words of every command.
+fn broken(path: &Path, error: &DescribeError) -> CliError {
+    CliError::from_parts(&format!("{}: {error}", path.display()), error.hint())
 }
 
 fn load(engine: &Engine, wasm: &[u8], path: &Path) -> Result<Runnable, CliError> {
@@ -222,6 +228,9 @@ fn load(engine: &Engine, wasm: &[u8], path: &Path) -> Result<Runnable, CliError>
         Ok(wasm.to_vec())
     };
     let failed = |error: CacheError| {
+        if let Err(error) = wharf_artifact::validate(wasm) {
+            return broken(path, &error);
+        }
         let message = format!("{}: {error}", path.display());
         let told = CliError::from_parts(&message, error.hint());
         match error.is_of_the_code() {

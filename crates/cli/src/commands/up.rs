@@ -221,7 +221,11 @@ impl Project {
         };
         let mut artifact = code::artifact(&self.store, &report)?;
         if artifact.app.triggers.http.is_empty() {
-            return Err(nothing_to_serve(&artifact.app).into());
+            return Err(match &self.options {
+                Some(_) => nothing_to_serve(&artifact.app),
+                None => answers_no_http(&self.what, &artifact.app),
+            }
+            .into());
         }
         for component in artifact.app.components.values_mut() {
             self.grants.add_to(&mut component.grants)?;
@@ -265,6 +269,20 @@ fn check_manifest(options: &BuildOptions, watch: bool) -> Result<(), CliError> {
         return Err(nothing_to_serve(&app));
     }
     Ok(())
+}
+
+/// Of a bare file, which has no wharf.toml to be mended.
+fn answers_no_http(file: &Path, app: &App) -> CliError {
+    let shown = file.display();
+    let error = CliError::new(format!(
+        "{shown} answers no HTTP: there is nothing to serve"
+    ));
+    if app.triggers.command.is_some() {
+        return error.hint(format!("it is a command: run it with `wharf run {shown}`"));
+    }
+    error.hint(format!(
+        "`wharf inspect {shown}` shows what it exports, `wharf run {shown} --invoke` calls that"
+    ))
 }
 
 fn nothing_to_serve(app: &App) -> CliError {

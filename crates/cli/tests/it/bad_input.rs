@@ -48,17 +48,17 @@ fn what_is_no_program_is_said_so() {
         "empty.wasm",
         "",
         &expect![[r#"
-        error: empty.wasm is no WebAssembly file
-        hint: a .wasm file begins with the bytes `\0asm`; text needs the ending .wat
-    "#]],
+            error: empty.wasm: not WebAssembly: the file is empty
+            hint: give a .wasm file; text needs the ending .wat, sources need `wharf build`
+        "#]],
     );
     check_run(
         "notes.txt",
         "hello\n",
         &expect![[r#"
-        error: notes.txt is no WebAssembly file
-        hint: a .wasm file begins with the bytes `\0asm`; text needs the ending .wat
-    "#]],
+            error: notes.txt: not WebAssembly: it begins with byte 0x68, not with "\0asm"
+            hint: give a .wasm file; text needs the ending .wat, sources need `wharf build`
+        "#]],
     );
     check_run(
         "bad.wat",
@@ -75,16 +75,17 @@ fn what_is_no_program_is_said_so() {
         "short.wasm",
         b"\0asm",
         &expect![[r#"
-        error: short.wasm: failed to parse WebAssembly module: unexpected end-of-file (at offset 0x4)
-        hint: the file seems cut off; build or fetch it again
-    "#]],
+            error: short.wasm: truncated at byte 0x4: unexpected end-of-file
+            hint: the file is incomplete: download or build it again
+        "#]],
     );
     check_run(
         "future.wasm",
         b"\0asm\x02\0\0\0",
         &expect![[r#"
-        error: future.wasm: failed to parse WebAssembly module: unknown binary version:        0x2 (at offset 0x4)
-    "#]],
+            error: future.wasm: malformed at byte 0x4: unknown binary version: 0x2
+            hint: the file is damaged or made by a tool that is broken: build it again
+        "#]],
     );
     let sandbox = sandbox();
     let missing = |name| {
@@ -287,6 +288,43 @@ fn traps_and_endless_recursion_end_with_134() {
         let trapped = sandbox.wharf(["run", "trap.wat"]).expect_code(134);
         assert!(trapped.stderr.contains(message), "{message}: {trapped:?}");
         assert!(trapped.stderr.contains("backtrace"), "{trapped:?}");
+    }
+}
+
+/// The same words wherever the file is met.
+#[test]
+fn a_truncated_file_is_one_error_for_all_commands() {
+    let sandbox = sandbox();
+    let whole = fs::read(guests::http_kitchen(Wasi::P2)).unwrap();
+    sandbox.put("cut.wasm", &whole[..300]);
+    sandbox.put(
+        "wharf.toml",
+        "manifest = 1\nname = \"cut\"\nversion = \"0.1.0\"\n\
+         [component.main]\nsource = \"cut.wasm\"\n",
+    );
+    let told = |arguments: &[&str]| {
+        let output = sandbox.wharf(arguments);
+        let lines = output.stderr.lines();
+        let lines = lines.skip_while(|line| !line.starts_with("error: "));
+        let text = lines.collect::<Vec<_>>().join("\n");
+        text.replace(&format!("{}/", sandbox.work().display()), "")
+    };
+    let run = told(&["run", "cut.wasm"]);
+    let (error, hint) = run.split_once('\n').unwrap();
+    assert!(
+        error.starts_with("error: cut.wasm: truncated at byte 0x"),
+        "{run}"
+    );
+    assert_eq!(
+        hint,
+        "hint: the file is incomplete: download or build it again"
+    );
+    for arguments in [
+        &["inspect", "cut.wasm"][..],
+        &["up", "cut.wasm", "--addr", "127.0.0.1:0"],
+        &["build"],
+    ] {
+        assert_eq!(told(arguments), run, "{arguments:?}");
     }
 }
 

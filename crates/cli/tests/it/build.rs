@@ -182,8 +182,8 @@ fn a_missing_rust_target_is_named_with_the_line_that_adds_it() {
         .env("CARGO_HOME", sandbox.root().join("no-cargo"));
     let failed = build.clone().output().expect_code(1);
     expect![[r#"
-        error: the Rust target wasm32-wasip2 is not installed: this Rust did not come from rustup
-        hint: run: rustup target add wasm32-wasip2
+        error: the Rust target wasm32-wasip2 is not installed: wharf installs it by rustup, which is not here
+        hint: install Rust from https://rustup.rs, then run `rustup target add wasm32-wasip2`; or install this target's std as this Rust was installed
     "#]]
     .assert_eq(&failed.stderr);
     let failed = build.env("PATH", "/nowhere").output().expect_code(1);
@@ -291,9 +291,9 @@ fn sources_that_are_none_are_explained() {
     check(
         "bad.wasm",
         &expect![[r#"
-        error: [ROOT]/work/bad.wasm is not valid WebAssembly: unexpected end-of-file (at offset 0xa)
-        hint: was the file cut short, or is it of another kind? build or copy it again
-    "#]],
+            error: [ROOT]/work/bad.wasm: truncated at byte 0xa: unexpected end-of-file
+            hint: the file is incomplete: download or build it again
+        "#]],
     );
 }
 
@@ -356,35 +356,35 @@ fn all_mistakes_are_told_at_once() {
               |          ^^^^^^^^^^^^^^
             hint: paths are relative to the folder of wharf.toml and stay in it
 
-            `lots` is not a size
+            error: `lots` is not a size
              --> wharf.toml:6:21
               |
             6 | limits = { memory = "lots", cpu = 1 }
               |                     ^^^^^^
             hint: write a whole number and a unit, such as `128MiB` or `10MB`
 
-            expected a duration such as `"30s"`, found an integer
+            error: expected a duration such as `"30s"`, found an integer
              --> wharf.toml:6:35
               |
             6 | limits = { memory = "lots", cpu = 1 }
               |                                   ^
             hint: give it a unit: `"1s"` or `"1ms"`
 
-            the route `/a/...` is there twice
+            error: the route `/a/...` is there twice
               --> wharf.toml:11:9
                |
             11 | route = "/a/..."
                |         ^^^^^^^^
             hint: it is first on line 8
 
-            the route `b` does not start with `/`
+            error: the route `b` does not start with `/`
               --> wharf.toml:14:9
                |
             14 | route = "b"
                |         ^^^
             hint: write `/b`
 
-            there is no component `mian`
+            error: there is no component `mian`
               --> wharf.toml:15:13
                |
             15 | component = "mian"

@@ -3,9 +3,11 @@
 use std::fs;
 
 use expect_test::expect;
+use http::Request;
 use wharf_testkit::{Output, Sandbox};
 
 use crate::sandbox;
+use crate::up_client::{Sent, full, send};
 
 /// An app of the template's name, made and built with no edit.
 struct Made {
@@ -40,9 +42,46 @@ fn http_rust_builds() {
         seen.stdout.contains("answers HTTP (wasi:http 0.3)"),
         "{seen:?}"
     );
+    let seen = made.inside(&["inspect", ".", "--json"]).expect_success();
+    let seen: serde_json::Value = serde_json::from_str(&seen.stdout).unwrap();
+    let component = seen["components"].as_object().unwrap().values().next();
+    let listed = component.unwrap()["description"]["dependencies"].clone();
+    let version = |name: &str| {
+        let found = listed.as_array().unwrap().iter();
+        { found }.find(|found| found["name"] == name)?["version"].as_str()
+    };
+    assert_eq!(version("wharf-sdk"), Some("0.1.0"), "{listed}");
+    assert!(version("http").is_some_and(|version| version.starts_with("1.")));
     made.inside(&["run", "."])
         .expect_code(126)
         .expect_stderr("serve it with `wharf up`");
+}
+
+fn asked(method: &str, path: &str) -> Request<Sent> {
+    let request = Request::builder().method(method).uri(path);
+    request.body(full("")).unwrap()
+}
+
+#[tokio::test]
+async fn http_rust_answers_head_as_get() {
+    let made = Made::from("http-rust");
+    let server = made.sandbox.up([&made.name]);
+    for path in ["/", "/hello/you", "/count"] {
+        let head = send(server.addr, asked("HEAD", path)).await;
+        assert_eq!((head.status, head.text()), (200, ""), "{path}");
+    }
+    let other = send(server.addr, asked("GET", "/other")).await;
+    assert_eq!(other.status, 404);
+}
+
+#[tokio::test]
+async fn app_says_which_method_its_api_takes() {
+    let made = Made::from("app");
+    let server = made.sandbox.up([&made.name]);
+    let refused = send(server.addr, asked("GET", "/api/words")).await;
+    assert_eq!((refused.status, refused.header("allow")), (405, "POST"));
+    let page = send(server.addr, asked("GET", "/")).await;
+    assert_eq!(page.status, 200);
 }
 
 #[test]
@@ -159,15 +198,15 @@ fn names_that_are_none_are_refused() {
         texts.push_str(&refused.stderr);
     }
     expect![[r#"
-        error: `My App` cannot be an app's name: `My App` is not a valid app name
+        error: `My App` cannot be an app's name: names are words of a-z and 0-9 joined by `-`
         hint: `my-app` would do
-        error: `Hello` cannot be an app's name: `Hello` is not a valid app name
+        error: `Hello` cannot be an app's name: names are words of a-z and 0-9 joined by `-`
         hint: `hello` would do
-        error: `../up` cannot be an app's name: `../up` is not a valid app name
+        error: `../up` cannot be an app's name: names are words of a-z and 0-9 joined by `-`
         hint: `up` would do
         error: `` cannot be an app's name: the app name is empty
         hint: `my` would do
-        error: `-x` cannot be an app's name: `-x` is not a valid app name
+        error: `-x` cannot be an app's name: names are words of a-z and 0-9 joined by `-`
         hint: `x` would do
         error: `9lives` cannot be an app's name: a Rust crate's name begins with a letter
         hint: `my-9lives` would do

@@ -148,7 +148,7 @@ fn what_cannot_be_served_ends_with_code_1() {
         (
             "core.wat",
             Some(b"(module (func (export \"add\")))"),
-            "nothing to serve",
+            "core.wat answers no HTTP",
         ),
     ] {
         let sandbox = sandbox();
@@ -159,5 +159,6 @@ fn what_cannot_be_served_ends_with_code_1() {
         assert_eq!(output.code, 1, "{name}: {output:?}");
         assert!(output.stderr.contains(error), "{name}: {output:?}");
         assert!(output.stderr.contains("hint: "), "{name}: {output:?}");
+        assert!(!output.stderr.contains("wharf.toml"), "{name}: {output:?}");
     }
 }

@@ -9,22 +9,22 @@ fn empty() {
     check(
         "",
         expect![[r#"
-        missing key `manifest` in the manifest
-         --> wharf.toml:1:1
-        hint: add `manifest = 1`
+            missing key `manifest` in the manifest
+             --> wharf.toml:1:1
+            hint: add `manifest = 1`
 
-        missing key `name` in the manifest
-         --> wharf.toml:1:1
-        hint: add `name = "my-app"`
+            error: missing key `name` in the manifest
+             --> wharf.toml:1:1
+            hint: add `name = "my-app"`
 
-        missing key `version` in the manifest
-         --> wharf.toml:1:1
-        hint: add `version = "0.1.0"`
+            error: missing key `version` in the manifest
+             --> wharf.toml:1:1
+            hint: add `version = "0.1.0"`
 
-        the app has no component and no route
-         --> wharf.toml:1:1
-        hint: add a table `[component.NAME]` with `source = "FOLDER"`
-    "#]],
+            error: the app has no component and no route
+             --> wharf.toml:1:1
+            hint: add a table `[component.NAME]` with `source = "FOLDER"`
+        "#]],
     );
 }
 
@@ -43,13 +43,13 @@ version =
             2 | name = "a
               |          ^
 
-            string values must be quoted, expected literal string
+            error: string values must be quoted, expected literal string
              --> wharf.toml:3:11
               |
             3 | version =
               |           ^
 
-            unclosed table, expected `]`
+            error: unclosed table, expected `]`
              --> wharf.toml:4:11
               |
             4 | [component
@@ -160,35 +160,35 @@ htpp = []
               | ^^^^^^^^^^
             hint: did you mean `description`?
 
-            unknown key `componet` in the manifest
+            error: unknown key `componet` in the manifest
              --> wharf.toml:5:2
               |
             5 | [componet.api]
               |  ^^^^^^^^
             hint: did you mean `component`?
 
-            missing key `source` in the component
+            error: missing key `source` in the component
              --> wharf.toml:7:1
               |
             7 | [component.api]
               | ^^^^^^^^^^^^^^^
             hint: add `source = "FOLDER"`
 
-            unknown key `sorce` in the component
+            error: unknown key `sorce` in the component
              --> wharf.toml:8:1
               |
             8 | sorce = "api"
               | ^^^^^
             hint: did you mean `source`?
 
-            unknown key `bananas` in the component
+            error: unknown key `bananas` in the component
              --> wharf.toml:9:1
               |
             9 | bananas = 1
               | ^^^^^^^
             hint: the keys are source, pure, optimize, features, watch, isolation, reuse, grants, limits
 
-            unknown key `htpp` in the grants
+            error: unknown key `htpp` in the grants
               --> wharf.toml:11:1
                |
             11 | htpp = []
@@ -214,7 +214,7 @@ http = ["*"]
               | ^^^^^^
             hint: it is a limit: write it in `limits = { … }`
 
-            unknown key `http` in the component
+            error: unknown key `http` in the component
              --> wharf.toml:7:1
               |
             7 | http = ["*"]
@@ -242,55 +242,55 @@ schedule = "*"
             6 | grants = { keyvalue = ["default"], sql = [], models = [], config = [], secrets = [], blobs = [], queues = [] }
               |            ^^^^^^^^
 
-            `sql` is not available in this version of wharf
+            error: `sql` is not available in this version of wharf
              --> wharf.toml:6:36
               |
             6 | grants = { keyvalue = ["default"], sql = [], models = [], config = [], secrets = [], blobs = [], queues = [] }
               |                                    ^^^
 
-            `models` is not available in this version of wharf
+            error: `models` is not available in this version of wharf
              --> wharf.toml:6:46
               |
             6 | grants = { keyvalue = ["default"], sql = [], models = [], config = [], secrets = [], blobs = [], queues = [] }
               |                                              ^^^^^^
 
-            `config` is not available in this version of wharf
+            error: `config` is not available in this version of wharf
              --> wharf.toml:6:59
               |
             6 | grants = { keyvalue = ["default"], sql = [], models = [], config = [], secrets = [], blobs = [], queues = [] }
               |                                                           ^^^^^^
 
-            `secrets` is not available in this version of wharf
+            error: `secrets` is not available in this version of wharf
              --> wharf.toml:6:72
               |
             6 | grants = { keyvalue = ["default"], sql = [], models = [], config = [], secrets = [], blobs = [], queues = [] }
               |                                                                        ^^^^^^^
 
-            `blobs` is not available in this version of wharf
+            error: `blobs` is not available in this version of wharf
              --> wharf.toml:6:86
               |
             6 | grants = { keyvalue = ["default"], sql = [], models = [], config = [], secrets = [], blobs = [], queues = [] }
               |                                                                                      ^^^^^
 
-            `queues` is not available in this version of wharf
+            error: `queues` is not available in this version of wharf
              --> wharf.toml:6:98
               |
             6 | grants = { keyvalue = ["default"], sql = [], models = [], config = [], secrets = [], blobs = [], queues = [] }
               |                                                                                                  ^^^^^^
 
-            `cron` is not available in this version of wharf
+            error: `cron` is not available in this version of wharf
              --> wharf.toml:7:11
               |
             7 | [[trigger.cron]]
               |           ^^^^
 
-            `queue` is not available in this version of wharf
+            error: `queue` is not available in this version of wharf
              --> wharf.toml:9:10
               |
             9 | [trigger.queue]
               |          ^^^^^
 
-            `model` is not available in this version of wharf
+            error: `model` is not available in this version of wharf
               --> wharf.toml:10:2
                |
             10 | [model.chat]
@@ -318,21 +318,21 @@ source = "a"
               |        ^^^^^^^^
             hint: names are words of a-z and 0-9 joined by `-`; try `my-app`
 
-            `1` is not a version
+            error: `1` is not a version
              --> wharf.toml:3:11
               |
             3 | version = "1"
               |           ^^^
             hint: a version is three numbers, as in `0.1.0`
 
-            `Web_UI` is not a valid component name
+            error: `Web_UI` is not a valid component name
              --> wharf.toml:4:12
               |
             4 | [component.Web_UI]
               |            ^^^^^^
             hint: names are words of a-z and 0-9 joined by `-`; try `web-ui`
 
-            the component name is empty
+            error: the component name is empty
              --> wharf.toml:6:12
               |
             6 | [component.""]
@@ -357,21 +357,21 @@ command = true
             4 | description = 5
               |               ^
 
-            expected tables `[component.NAME]`, found an array
+            error: expected tables `[component.NAME]`, found an array
              --> wharf.toml:5:13
               |
             5 | component = []
               |             ^^
             hint: write `[component.NAME]` in single brackets
 
-            expected an array, found a string
+            error: expected an array, found a string
              --> wharf.toml:7:8
               |
             7 | http = "/"
               |        ^^^
             hint: write each as a table under double brackets: `[[…]]`
 
-            expected a table, found a boolean
+            error: expected a table, found a boolean
              --> wharf.toml:8:11
               |
             8 | command = true
@@ -402,51 +402,51 @@ env = { A = 1 }
             5 | source = ["a"]
               |          ^^^^^
 
-            expected `true` or `false`, found a string
+            error: expected `true` or `false`, found a string
              --> wharf.toml:6:8
               |
             6 | pure = "yes"
               |        ^^^^^
 
-            expected an array, found a string
+            error: expected an array, found a string
              --> wharf.toml:7:12
               |
             7 | features = "fast"
               |            ^^^^^^
             hint: write it in brackets: ["fast"]
 
-            expected a path such as `"public"`, found an integer
+            error: expected a path such as `"public"`, found an integer
              --> wharf.toml:8:15
               |
             8 | watch = ["a", 5]
               |               ^
 
-            expected `true` or `false`, found a date
+            error: expected `true` or `false`, found a date
              --> wharf.toml:9:9
               |
             9 | reuse = 2020-01-01
               |         ^^^^^^^^^^
 
-            expected `"shared"` or `"request"`, found a float
+            error: expected `"shared"` or `"request"`, found a float
               --> wharf.toml:10:13
                |
             10 | isolation = 1.5
                |             ^^^
 
-            expected a table, found a string
+            error: expected a table, found a string
               --> wharf.toml:11:10
                |
             11 | limits = "1GiB"
                |          ^^^^^^
 
-            expected an array, found a string
+            error: expected an array, found a string
               --> wharf.toml:13:8
                |
             13 | http = "*"
                |        ^^^
             hint: write it in brackets: ["*"]
 
-            expected a string, found an integer
+            error: expected a string, found an integer
               --> wharf.toml:14:13
                |
             14 | env = { A = 1 }

@@ -29,57 +29,57 @@ log = 99999999999999999999999
               |          ^^^^^^
             hint: did you mean `128MiB`?
 
-            expected a duration such as `"30s"`, found an integer
+            error: expected a duration such as `"30s"`, found an integer
              --> wharf.toml:8:8
               |
             8 | time = 30
               |        ^^
             hint: give it a unit: `"30s"` or `"30ms"`
 
-            a limit cannot be zero
+            error: a limit cannot be zero
              --> wharf.toml:9:7
               |
             9 | cpu = "0s"
               |       ^^^^
 
-            `1m30s` is not a duration
+            error: `1m30s` is not a duration
               --> wharf.toml:10:13
                |
             10 | body_idle = "1m30s"
                |             ^^^^^^^
             hint: the units are `ms`, `s`, `m` and `h`, one to a duration
 
-            a limit cannot be zero
+            error: a limit cannot be zero
               --> wharf.toml:11:15
                |
             11 | concurrency = 0
                |               ^
 
-            the number is not from 1 to 4294967295
+            error: the number is not from 1 to 4294967295
               --> wharf.toml:12:9
                |
             12 | queue = -1
                |         ^^
 
-            the number is not from 1 to 4294967295
+            error: the number is not from 1 to 4294967295
               --> wharf.toml:13:11
                |
             13 | handles = 5_000_000_000
                |           ^^^^^^^^^^^^^
 
-            expected a whole number, found a string
+            error: expected a whole number, found a string
               --> wharf.toml:14:12
                |
             14 | outgoing = "64"
                |            ^^^^
 
-            a limit cannot be zero
+            error: a limit cannot be zero
               --> wharf.toml:15:12
                |
             15 | response = 0
                |            ^
 
-            a size is from 1 byte to 2⁶⁴-1 bytes
+            error: a size is from 1 byte to 2⁶⁴-1 bytes
               --> wharf.toml:16:7
                |
             16 | log = 99999999999999999999999
@@ -107,42 +107,42 @@ env = { "A=B" = "x" }
               |         ^^^^^^^^^^^^^
             hint: write `https://example.com`
 
-            the HTTP grant `https://a.org/x` has a path
+            error: the HTTP grant `https://a.org/x` has a path
              --> wharf.toml:7:24
               |
             7 | http = ["example.com", "https://a.org/x"]
               |                        ^^^^^^^^^^^^^^^^^
             hint: a grant is for a whole server: write `https://a.org`
 
-            the socket grant `db` has no port
+            error: the socket grant `db` has no port
              --> wharf.toml:8:8
               |
             8 | net = ["db", "http://db:80"]
               |        ^^^^
             hint: write `db:*` for every port
 
-            `http` is not a kind of socket; there are `tcp` and `udp`
+            error: `http` is not a kind of socket; there are `tcp` and `udp`
              --> wharf.toml:8:14
               |
             8 | net = ["db", "http://db:80"]
               |              ^^^^^^^^^^^^^^
             hint: HTTP requests are granted under `http`
 
-            the path `/etc` is absolute
+            error: the path `/etc` is absolute
              --> wharf.toml:9:10
               |
             9 | files = ["/etc", "data:data"]
               |          ^^^^^^
             hint: paths are relative to the folder of wharf.toml and stay in it
 
-            the guest's path `data` is not absolute
+            error: the guest's path `data` is not absolute
              --> wharf.toml:9:18
               |
             9 | files = ["/etc", "data:data"]
               |                  ^^^^^^^^^^^
             hint: a file grant is `HOST:GUEST` or `HOST:GUEST:rw`, as in `data:/data:rw`
 
-            `A=B` cannot name a variable
+            error: `A=B` cannot name a variable
               --> wharf.toml:10:9
                |
             10 | env = { "A=B" = "x" }
@@ -189,27 +189,27 @@ fallback = "../index.html"
               |          ^^^^^^
             hint: paths are relative to the folder of wharf.toml and stay in it
 
-            the path `/usr` is absolute
+            error: the path `/usr` is absolute
              --> wharf.toml:6:10
               |
             6 | watch = ["/usr"]
               |          ^^^^^^
             hint: paths are relative to the folder of wharf.toml and stay in it
 
-            the path `C:\b` holds the character `:`, which paths in an app may not
+            error: the path `C:\b` holds the character `:`, which paths in an app may not
              --> wharf.toml:8:10
               |
             8 | source = 'C:\b'
               |          ^^^^^^
 
-            the path `public/../..` has a `..`
+            error: the path `public/../..` has a `..`
               --> wharf.toml:11:9
                |
             11 | files = "public/../.."
                |         ^^^^^^^^^^^^^^
             hint: paths are relative to the folder of wharf.toml and stay in it
 
-            the path `../index.html` has a `..`
+            error: the path `../index.html` has a `..`
               --> wharf.toml:12:12
                |
             12 | fallback = "../index.html"
@@ -235,7 +235,7 @@ source = "https://example.com/b.wasm"
               |          ^^^^^^^^^^^^^^^^^^^^^^^^^^^
             hint: give a folder, or download the component and give its `.wasm` file
 
-            `https://example.com/b.wasm` is no path, and other sources are not available in this version of wharf
+            error: `https://example.com/b.wasm` is no path, and other sources are not available in this version of wharf
              --> wharf.toml:7:10
               |
             7 | source = "https://example.com/b.wasm"
@@ -260,7 +260,7 @@ http = []
               | ^^^^^^^^^^^^^
             hint: add `source = "FOLDER"`
 
-            missing key `source` in the component
+            error: missing key `source` in the component
              --> wharf.toml:5:12
               |
             5 | [component.b.grants]
@@ -318,20 +318,20 @@ component = "a"
               |         ^^^^^
             hint: write `/api`
 
-            the route `/api/*` holds the character `*`, which a route cannot
+            error: the route `/api/*` holds the character `*`, which a route cannot
               --> wharf.toml:10:9
                |
             10 | route = "/api/*"
                |         ^^^^^^^^
             hint: a route is an exact path, or ends in `/...` for all below
 
-            the route `/a/../b` has a `.` or `..` segment
+            error: the route `/a/../b` has a `.` or `..` segment
               --> wharf.toml:13:9
                |
             13 | route = "/a/../b"
                |         ^^^^^^^^^
 
-            missing key `route` in the route
+            error: missing key `route` in the route
               --> wharf.toml:15:1
                |
             15 | [[trigger.http]]
@@ -360,7 +360,7 @@ component = "x"
               |             ^^^^^^^^^^^^^^
             hint: did you mean `guestbook-api`?
 
-            there is no component `x`
+            error: there is no component `x`
               --> wharf.toml:10:13
                |
             10 | component = "x"
@@ -411,20 +411,20 @@ cache = "x"
               |         ^^^^^^^^
             hint: give each a route of its own
 
-            the route has neither `component` nor `files`
+            error: the route has neither `component` nor `files`
               --> wharf.toml:10:1
                |
             10 | [[trigger.http]]
                | ^^^^^^^^^^^^^^^^
             hint: add `component = "NAME"` or `files = "FOLDER"`
 
-            `fallback` goes with `files` only
+            error: `fallback` goes with `files` only
               --> wharf.toml:15:12
                |
             15 | fallback = "index.html"
                |            ^^^^^^^^^^^^
 
-            `cache` goes with `files` only
+            error: `cache` goes with `files` only
               --> wharf.toml:16:9
                |
             16 | cache = "x"
@@ -449,7 +449,7 @@ cache = "a\nb"
             7 | fallback = "."
               |            ^^^
 
-            `a�b` is not the value of a header
+            error: `a�b` is not the value of a header
              --> wharf.toml:8:9
               |
             8 | cache = "a\nb"
@@ -478,20 +478,20 @@ isolation = "none"
               |             ^^^^^^^^^^
             hint: did you mean `request`?
 
-            `a,b` is not the name of a feature
+            error: `a,b` is not the name of a feature
              --> wharf.toml:7:13
               |
             7 | features = ["a,b", "--all"]
               |             ^^^^^
             hint: give each feature as a string of its own
 
-            `--all` is not the name of a feature
+            error: `--all` is not the name of a feature
              --> wharf.toml:7:20
               |
             7 | features = ["a,b", "--all"]
               |                    ^^^^^^^
 
-            there is no isolation `none`
+            error: there is no isolation `none`
               --> wharf.toml:10:13
                |
             10 | isolation = "none"

@@ -32,7 +32,7 @@ pub enum FilterError {
         reason: String,
     },
     /// The input or the result would have too many pixels.
-    #[error("{width} x {height} pixels are more than the limit of {pixels_max}")]
+    #[error("{width} x {height} pixels are more than the limit of {}", counted(*pixels_max))]
     TooLarge {
         /// Width in pixels.
         width: u64,
@@ -60,6 +60,14 @@ pub enum FilterError {
     /// The receiver of progress asked to stop.
     #[error("cancelled")]
     Cancelled,
+}
+
+/// A number of pixels as photographers say it.
+fn counted(pixels: u64) -> String {
+    match pixels {
+        0..100_000 => format!("{pixels} pixels"),
+        _ => format!("{} megapixels", pixels as f64 / 1e6),
+    }
 }
 
 impl FilterError {

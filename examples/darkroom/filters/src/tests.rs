@@ -368,6 +368,10 @@ fn a_bomb_is_refused_by_its_declared_size() {
         height: 60_000,
         pixels_max: 100_000_000,
     };
+    assert_eq!(
+        too_large.to_string(),
+        "60000 x 60000 pixels are more than the limit of 100 megapixels"
+    );
     assert_eq!(run(&bomb, FLAT), Err(too_large));
 
     let mut large = jpeg(&flag(16, 16));

@@ -44,7 +44,11 @@ async fn handle(request: Request) -> Result<Response> {
             }
         }
         (_, "/api/words") => {
-            Ok((StatusCode::METHOD_NOT_ALLOWED, "post a text here\n").into_response())
+            let answer = (StatusCode::METHOD_NOT_ALLOWED, "post a text here\n");
+            let mut response = answer.into_response();
+            let allowed = HeaderValue::from_static("POST");
+            response.headers_mut().insert("allow", allowed);
+            Ok(response)
         }
         _ => Ok((StatusCode::NOT_FOUND, "not found\n").into_response()),
     }
