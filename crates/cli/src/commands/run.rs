@@ -229,7 +229,7 @@ fn load(engine: &Engine, wasm: &[u8], path: &Path) -> Result<Runnable, CliError>
     };
     let failed = |error: CacheError| {
         if let Err(error) = wharf_artifact::validate(wasm) {
-            return broken(path, &error);
+            return broken(path, &error).not_runnable();
         }
         let message = format!("{}: {error}", path.display());
         let told = CliError::from_parts(&message, error.hint());
