@@ -1,9 +1,10 @@
 //! What compiling one program may use.
 //!
 //! The time that honest code takes grows with its size: 1.8 seconds of CPU a mebibyte of code
-//! for CPython, 2.3 for QuickJS, 2.4 for nextpnr. Code can be made to take the square of its size
-//! instead: what counts is how many blocks one function has, and 200,000 of them, 600 KB, take 80
-//! seconds. So the limit grows with the code as well, at several times what is honest.
+//! for CPython and clang, 2.3 for QuickJS, 2.4 for nextpnr. Code can be made to take the square
+//! of its size instead: what counts is how many blocks one function has, and 200,000 of them,
+//! 600 KB, take 80 seconds. So the limit grows with the code as well, at several times what is
+//! honest.
 
 use std::time::Duration;
 
