@@ -58,6 +58,10 @@ pub(crate) const PROGRAMS: &[DebianPackage] = &[
         program: "nghttp",
     },
     DebianPackage {
+        name: "python3-pip",
+        program: "pip3",
+    },
+    DebianPackage {
         name: browser::PROGRAM,
         program: browser::PROGRAM,
     },
@@ -263,6 +267,7 @@ mod tests {
                 "npm",
                 "curl",
                 "nghttp",
+                "pip3",
                 "chromium",
                 "wasm-opt",
                 "cargo-deny",
@@ -290,8 +295,14 @@ mod tests {
     fn npm_itself_comes_before_what_comes_from_npm() {
         let actions = plan(Purpose::Test, &Machine::default());
         let place = |wanted: &Action| actions.iter().position(|action| action == wanted).unwrap();
-        let packages =
-            Action::DebianPackages(vec!["nodejs", "npm", "curl", "nghttp2-client", "chromium"]);
+        let packages = Action::DebianPackages(vec![
+            "nodejs",
+            "npm",
+            "curl",
+            "nghttp2-client",
+            "python3-pip",
+            "chromium",
+        ]);
         assert!(place(&packages) < place(&Action::WasmOpt));
         assert!(place(&packages) < place(&Action::BrowserDriver));
     }

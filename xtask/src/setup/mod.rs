@@ -30,7 +30,7 @@ Options:
 
 Demo:  the Rust targets wasm32-wasip1, wasm32-wasip2, wasm32-unknown-unknown
 Test:  those; rustfmt and clippy; Debian packages (nodejs, npm, curl, nghttp2-client,
-       chromium); wasm-opt from npm and cargo-deny from crates.io, into target/tools;
+       python3-pip, chromium); wasm-opt from npm and cargo-deny from crates.io, into target/tools;
        playwright-core from npm, into tests/browser
 
 Packages are installed with apt-get, as root or through `sudo -n`; where neither

@@ -5,6 +5,8 @@
 
 mod browser;
 mod count;
+#[cfg(unix)]
+mod programs;
 mod side;
 mod steps;
 

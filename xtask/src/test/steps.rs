@@ -130,6 +130,12 @@ pub(crate) const STEPS: &[Step] = &[
         "darkroom, the template app and --watch in Chromium",
         |workspace, _| browser::test(workspace),
     ),
+    #[cfg(unix)]
+    check(
+        "programs",
+        "ripgrep, coreutils, CPython, clang and yosys under `wharf run`",
+        |workspace, _| super::programs::test(workspace),
+    ),
     Step {
         by_default: false,
         ..check(
