@@ -133,7 +133,7 @@ pub(crate) const STEPS: &[Step] = &[
     #[cfg(unix)]
     check(
         "programs",
-        "ripgrep, coreutils, CPython, clang and yosys under `wharf run`",
+        "CPython, clang, ripgrep and others under `wharf run`",
         |workspace, _| super::programs::test(workspace),
     ),
     Step {

