@@ -77,6 +77,10 @@ pub(crate) fn run_module(
         folders: OpenFolders::new(Arc::clone(&authority.folders), authority.denials.clone()),
         denials: authority.denials.clone(),
     });
+    // Charged for every byte that a read or a write names, up to which a program with a large file
+    // would be told that memory is out. The bytes lie in its own memory, which `--memory` bounds,
+    // and no call can name them twice.
+    store.set_hostcall_fuel(usize::MAX);
     let instance = match pre.instantiate(&mut store) {
         Ok(instance) => instance,
         Err(error) => return Ok(exit_or_fault(&error, &store, &complained)?),

@@ -5,8 +5,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::Purpose;
 use super::machine::Machine;
+use super::{Purpose, browser};
 use crate::process;
 use crate::workspace::Workspace;
 
@@ -57,6 +57,14 @@ pub(crate) const PROGRAMS: &[DebianPackage] = &[
         name: "nghttp2-client",
         program: "nghttp",
     },
+    DebianPackage {
+        name: "python3-pip",
+        program: "pip3",
+    },
+    DebianPackage {
+        name: browser::PROGRAM,
+        program: browser::PROGRAM,
+    },
 ];
 
 /// The npm package that carries `wasm-opt`.
@@ -69,6 +77,9 @@ pub(crate) enum Action {
     RustTargets(Vec<&'static str>),
     RustComponents(Vec<&'static str>),
     DebianPackages(Vec<&'static str>),
+    /// Ubuntu's package of Chromium is none.
+    BrowserByHand,
+    BrowserDriver,
     WasmOpt,
     CargoDeny,
 }
@@ -95,13 +106,21 @@ pub(crate) fn plan(purpose: Purpose, machine: &Machine) -> Vec<Action> {
     if !components.is_empty() {
         actions.push(Action::RustComponents(components));
     }
-    let packages: Vec<_> = PROGRAMS
+    let mut packages: Vec<_> = PROGRAMS
         .iter()
         .filter(|package| !machine.programs.contains(package.program))
         .map(|package| package.name)
         .collect();
+    let by_hand = machine.is_ubuntu && packages.contains(&browser::PROGRAM);
+    packages.retain(|name| !by_hand || *name != browser::PROGRAM);
     if !packages.is_empty() {
         actions.push(Action::DebianPackages(packages));
+    }
+    if by_hand {
+        actions.push(Action::BrowserByHand);
+    }
+    if !machine.has_browser_driver {
+        actions.push(Action::BrowserDriver);
     }
     if !machine.programs.contains("wasm-opt") {
         actions.push(Action::WasmOpt);
@@ -123,6 +142,10 @@ impl Action {
             Self::DebianPackages(names) => {
                 format!("install the Debian packages {}", names.join(", "))
             }
+            Self::BrowserByHand => "find a Chromium".to_owned(),
+            Self::BrowserDriver => {
+                format!("install npm's playwright-core into {}", browser::FOLDER)
+            }
             Self::WasmOpt => format!("install wasm-opt (npm {BINARYEN}) into target/tools"),
             Self::CargoDeny => {
                 format!("build {CARGO_DENY} from crates.io into target/tools (a few minutes, once)")
@@ -137,6 +160,8 @@ impl Action {
             Self::RustTargets(names) => rustup(workspace, machine, "target", names),
             Self::RustComponents(names) => rustup(workspace, machine, "component", names),
             Self::DebianPackages(names) => install_packages(machine, names),
+            Self::BrowserByHand => bail!("{}", browser::by_hand()),
+            Self::BrowserDriver => browser::install_driver(workspace),
             Self::WasmOpt => install_wasm_opt(workspace),
             Self::CargoDeny => install_cargo_deny(workspace),
         }
@@ -237,7 +262,18 @@ mod tests {
             has_apt: true,
             targets: owned(TARGETS),
             components: owned(&["rustfmt", "clippy"]),
-            programs: owned(&["node", "npm", "curl", "nghttp", "wasm-opt", "cargo-deny"]),
+            programs: owned(&[
+                "node",
+                "npm",
+                "curl",
+                "nghttp",
+                "pip3",
+                "chromium",
+                "wasm-opt",
+                "cargo-deny",
+            ]),
+            is_ubuntu: false,
+            has_browser_driver: true,
         }
     }
 
@@ -259,8 +295,16 @@ mod tests {
     fn npm_itself_comes_before_what_comes_from_npm() {
         let actions = plan(Purpose::Test, &Machine::default());
         let place = |wanted: &Action| actions.iter().position(|action| action == wanted).unwrap();
-        let packages = Action::DebianPackages(vec!["nodejs", "npm", "curl", "nghttp2-client"]);
+        let packages = Action::DebianPackages(vec![
+            "nodejs",
+            "npm",
+            "curl",
+            "nghttp2-client",
+            "python3-pip",
+            "chromium",
+        ]);
         assert!(place(&packages) < place(&Action::WasmOpt));
+        assert!(place(&packages) < place(&Action::BrowserDriver));
     }
 
     #[test]
@@ -275,6 +319,27 @@ mod tests {
                 Action::DebianPackages(vec!["nghttp2-client"]),
             ]
         );
+    }
+
+    #[test]
+    fn ubuntu_has_no_chromium_package_and_the_ways_out_are_named() {
+        let mut machine = Machine {
+            is_ubuntu: true,
+            ..complete()
+        };
+        assert_eq!(plan(Purpose::Test, &machine), []);
+        machine.programs.remove("chromium");
+        machine.programs.remove("curl");
+        assert_eq!(
+            plan(Purpose::Test, &machine),
+            [Action::DebianPackages(vec!["curl"]), Action::BrowserByHand]
+        );
+        let error = Action::BrowserByHand
+            .apply(&Workspace::find().unwrap(), &machine)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("sudo snap install chromium"), "{error}");
+        assert!(error.contains("WHARF_TEST_BROWSER"), "{error}");
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! What a machine has of what we need.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Command;
 
-use super::Purpose;
 use super::action::{COMPONENTS, PROGRAMS, TARGETS};
+use super::{Purpose, browser};
 use crate::process;
 use crate::workspace::Workspace;
 
@@ -16,6 +17,10 @@ pub(crate) struct Machine {
     pub(crate) has_rustup: bool,
     pub(crate) is_root: bool,
     pub(crate) has_apt: bool,
+    /// Ubuntu itself, whose packages of browsers are empty.
+    pub(crate) is_ubuntu: bool,
+    /// Whether the packages of the browser tests are installed.
+    pub(crate) has_browser_driver: bool,
     /// Names out of [`TARGETS`].
     pub(crate) targets: BTreeSet<String>,
     /// Names out of [`COMPONENTS`].
@@ -50,9 +55,15 @@ impl Machine {
             .iter()
             .map(|package| package.program)
             .chain(["wasm-opt", "cargo-deny"])
-            .filter(|program| process::find_program(workspace, program).is_some())
+            .filter(|program| match *program {
+                browser::PROGRAM => browser::find(workspace).is_some(),
+                program => process::find_program(workspace, program).is_some(),
+            })
             .map(str::to_owned)
             .collect();
+        machine.is_ubuntu = std::fs::read_to_string("/etc/os-release")
+            .is_ok_and(|text| text.lines().any(|line| line == "ID=ubuntu"));
+        machine.has_browser_driver = browser::has_driver(workspace);
         machine
     }
 }
@@ -75,6 +86,6 @@ fn installed_targets(sysroot: &Path) -> BTreeSet<String> {
 
 /// Asks the program itself: rustup leaves a proxy of that name on `PATH` even
 /// where the component is missing.
-fn runs(workspace: &Workspace, program: &str) -> bool {
+pub(super) fn runs(workspace: &Workspace, program: impl AsRef<OsStr>) -> bool {
     process::output(process::command(workspace, program).arg("--version")).is_some()
 }

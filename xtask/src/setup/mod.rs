@@ -5,6 +5,7 @@
 //! asked: Rust's, crates.io, npm, Debian's.
 
 mod action;
+pub(crate) mod browser;
 mod machine;
 
 use std::ffi::OsString;
@@ -28,8 +29,9 @@ Options:
   --plan            Only say what would be done
 
 Demo:  the Rust targets wasm32-wasip1, wasm32-wasip2, wasm32-unknown-unknown
-Test:  those; rustfmt and clippy; Debian packages (nodejs, npm, curl, nghttp2-client);
-       wasm-opt from npm and cargo-deny from crates.io, into target/tools
+Test:  those; rustfmt and clippy; Debian packages (nodejs, npm, curl, nghttp2-client,
+       python3-pip, chromium); wasm-opt from npm and cargo-deny from crates.io, into target/tools;
+       playwright-core from npm, into tests/browser
 
 Packages are installed with apt-get, as root or through `sudo -n`; where neither
 works, the one line to run is printed and the command fails.

@@ -1,4 +1,4 @@
-//! Running `cargo test` with its output shown live, and counting what it says.
+//! Running tests with their output shown live, and counting what it says.
 
 use std::io::{BufRead, BufReader, Write};
 use std::ops::AddAssign;
@@ -22,17 +22,26 @@ impl AddAssign for Count {
     }
 }
 
-/// Runs a command that prints libtest's summaries and adds them up. A command
+/// Whose summaries to read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Runner {
+    /// `cargo test`.
+    Libtest,
+    /// `node --test --test-reporter=spec`.
+    Node,
+}
+
+/// Runs a command that prints a runner's summaries and adds them up. A command
 /// that fails without a failing test (code that does not compile, a test
 /// process that aborted) counts as one failed test, so that no count hides it.
 ///
 /// # Errors
 /// The program cannot be started or its output cannot be read.
-pub(crate) fn run_counting(command: &mut Command) -> Result<Count> {
-    run_counting_into(&mut std::io::stdout(), command)
+pub(crate) fn run_counting(runner: Runner, command: &mut Command) -> Result<Count> {
+    run_counting_into(&mut std::io::stdout(), runner, command)
 }
 
-fn run_counting_into(out: &mut impl Write, command: &mut Command) -> Result<Count> {
+fn run_counting_into(out: &mut impl Write, runner: Runner, command: &mut Command) -> Result<Count> {
     process::show(command);
     let program = process::line(command);
     let mut child = command
@@ -51,9 +60,12 @@ fn run_counting_into(out: &mut impl Write, command: &mut Command) -> Result<Coun
         out.write_all(&line)
             .and_then(|()| out.flush())
             .context("cannot write the output")?;
-        if let Some(found) = parse_summary(&String::from_utf8_lossy(&line)) {
-            count += found;
-        }
+        let text = String::from_utf8_lossy(&line);
+        let found = match runner {
+            Runner::Libtest => parse_libtest(&text),
+            Runner::Node => parse_node(&text),
+        };
+        count += found.unwrap_or_default();
         line.clear();
     }
     let status = child
@@ -68,7 +80,7 @@ fn run_counting_into(out: &mut impl Write, command: &mut Command) -> Result<Coun
 
 /// Reads `test result: ok. 5 passed; 0 failed; …`, wherever it begins in the
 /// line: a test that writes to the terminal itself may have left one unfinished.
-fn parse_summary(line: &str) -> Option<Count> {
+fn parse_libtest(line: &str) -> Option<Count> {
     let (_, rest) = line.split_once("test result: ")?;
     let (_, counts) = rest.split_once(". ")?;
     let number = |word: &str| {
@@ -83,14 +95,48 @@ fn parse_summary(line: &str) -> Option<Count> {
     })
 }
 
+/// Reads `ℹ pass 5`, `ℹ fail 1` and `ℹ cancelled 1`, which stand on lines of their own.
+fn parse_node(line: &str) -> Option<Count> {
+    let (name, number) = line.strip_prefix("ℹ ")?.trim_end().split_once(' ')?;
+    let number = number.parse().ok()?;
+    match name {
+        "pass" => Some(Count {
+            passed: number,
+            failed: 0,
+        }),
+        "fail" | "cancelled" => Some(Count {
+            passed: 0,
+            failed: number,
+        }),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    fn count_of((passed, failed): (u64, u64)) -> Count {
+        Count { passed, failed }
+    }
+
     fn check(line: &str, expected: Option<(u64, u64)>) {
-        let expected = expected.map(|(passed, failed)| Count { passed, failed });
-        assert_eq!(parse_summary(line), expected, "{line}");
+        assert_eq!(parse_libtest(line), expected.map(count_of), "{line}");
+    }
+
+    #[test]
+    fn nodes_summaries_are_read() {
+        let check = |line, expected: Option<(u64, u64)>| {
+            assert_eq!(parse_node(line), expected.map(count_of), "{line}");
+        };
+        check("ℹ pass 5\n", Some((5, 0)));
+        check("ℹ fail 2\n", Some((0, 2)));
+        check("ℹ cancelled 1\n", Some((0, 1)));
+        check("ℹ tests 8\n", None);
+        check("ℹ duration_ms 1402.4\n", None);
+        check("  ✔ pass 5 (2ms)\n", None);
+        check("✖ fail 3\n", None);
     }
 
     #[test]
@@ -124,7 +170,7 @@ mod tests {
         let mut crashing = Command::new("sh");
         crashing.args(["-c", &format!("{summary}; exit 101")]);
         assert_eq!(
-            run_counting_into(&mut Vec::new(), &mut crashing).unwrap(),
+            run_counting_into(&mut Vec::new(), Runner::Libtest, &mut crashing).unwrap(),
             Count {
                 passed: 3,
                 failed: 1
@@ -134,7 +180,7 @@ mod tests {
         let mut passing = Command::new("sh");
         passing.args(["-c", &format!("{summary}; {summary}")]);
         assert_eq!(
-            run_counting_into(&mut shown, &mut passing).unwrap(),
+            run_counting_into(&mut shown, Runner::Libtest, &mut passing).unwrap(),
             Count {
                 passed: 6,
                 failed: 0

@@ -3,11 +3,15 @@
 //! A failing step does not stop the next one; what failed stands in the table
 //! at the end. The very last line counts tests, for machines that read it.
 
+mod browser;
 mod count;
+#[cfg(unix)]
+mod programs;
 mod side;
 mod steps;
 
 use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -16,9 +20,9 @@ use lexopt::prelude::*;
 
 use self::count::Count;
 use self::steps::{STEPS, Step};
-use crate::Usage;
 use crate::setup::{self, Purpose};
 use crate::workspace::Workspace;
+use crate::{Usage, process};
 
 const HELP: &str = "\
 Set up, then run every check and every test.
@@ -26,7 +30,7 @@ Set up, then run every check and every test.
 Usage: cargo xtask test [FILTER] [--only STEP]...
 
 Arguments:
-  FILTER            Run only tests whose name contains this; the other steps are left out
+  FILTER            Run only Rust tests whose name contains this; the other steps are left out
 
 Options:
   --only STEP       Run only this step; may be given several times
@@ -105,12 +109,22 @@ fn choose(options: &Options) -> Result<Vec<&'static Step>, Usage> {
         .iter()
         .filter(|step| {
             if options.only.is_empty() {
-                step.by_default && (options.filter.is_none() || step.has_tests)
+                step.by_default && (options.filter.is_none() || step.takes_filter)
             } else {
                 options.only.iter().any(|name| name == step.name)
             }
         })
         .collect())
+}
+
+/// Builds the debug `wharf` and answers with its path.
+///
+/// # Errors
+/// It does not build.
+fn build_wharf(workspace: &Workspace) -> Result<PathBuf> {
+    process::run(process::cargo(workspace).args(["build", "--package", "wharf-cli"]))?;
+    let name = Path::new("wharf").with_extension(std::env::consts::EXE_EXTENSION);
+    Ok(workspace.target().join("debug").join(name))
 }
 
 fn measure(name: &'static str, run: impl FnOnce() -> Result<Count>) -> Outcome {
@@ -188,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_leaves_only_steps_with_tests() {
+    fn a_filter_leaves_only_steps_that_take_one() {
         assert_eq!(names("route"), ["test", "doctest", "side-test"]);
     }
 

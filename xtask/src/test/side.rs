@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::count::{Count, run_counting};
+use super::count::{Count, Runner, run_counting};
 use crate::process;
 use crate::workspace::Workspace;
 
@@ -55,7 +55,7 @@ pub(crate) fn test(workspace: &Workspace, filter: Option<&str>) -> Result<Count>
             command
                 .args(["test", "--workspace", "--no-fail-fast"])
                 .args(filter);
-            count += run_counting(&mut command)?;
+            count += run_counting(Runner::Libtest, &mut command)?;
         }
     }
     Ok(count)

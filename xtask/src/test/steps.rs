@@ -3,17 +3,17 @@
 
 use anyhow::{Result, bail};
 
-use super::count::{Count, run_counting};
-use super::side;
+use super::count::{Count, Runner, run_counting};
+use super::{browser, side};
 use crate::workspace::Workspace;
 use crate::{process, tidy};
 
-/// One step. `run` takes the test filter, which steps without tests ignore.
+/// One step. `run` is given the test filter, by which only some can choose.
 #[derive(Debug)]
 pub(crate) struct Step {
     pub(crate) name: &'static str,
     pub(crate) what: &'static str,
-    pub(crate) has_tests: bool,
+    pub(crate) takes_filter: bool,
     pub(crate) by_default: bool,
     pub(crate) run: fn(&Workspace, Option<&str>) -> Result<Count>,
 }
@@ -111,7 +111,7 @@ pub(crate) const STEPS: &[Step] = &[
                 "--tests",
             ]);
             command.args(filter);
-            run_counting(&mut command)
+            run_counting(Runner::Libtest, &mut command)
         },
     ),
     tests(
@@ -121,10 +121,21 @@ pub(crate) const STEPS: &[Step] = &[
             let mut command = process::cargo(workspace);
             command.args(["test", "--workspace", "--no-fail-fast", "--doc"]);
             command.args(filter);
-            run_counting(&mut command)
+            run_counting(Runner::Libtest, &mut command)
         },
     ),
     tests("side-test", "tests of the SDK and the examples", side::test),
+    check(
+        "browser",
+        "darkroom, the template app and --watch in Chromium",
+        |workspace, _| browser::test(workspace),
+    ),
+    #[cfg(unix)]
+    check(
+        "programs",
+        "CPython, clang, ripgrep and others under `wharf run`",
+        |workspace, _| super::programs::test(workspace),
+    ),
     Step {
         by_default: false,
         ..check(
@@ -148,7 +159,7 @@ const fn check(
     Step {
         name,
         what,
-        has_tests: false,
+        takes_filter: false,
         by_default: true,
         run,
     }
@@ -162,7 +173,7 @@ const fn tests(
     Step {
         name,
         what,
-        has_tests: true,
+        takes_filter: true,
         by_default: true,
         run,
     }

@@ -1,7 +1,7 @@
 //! `wharf run`: a program as if it were native, with nothing granted that was not given.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::net::TcpListener;
 use std::path::Path;
 use std::thread;
@@ -154,6 +154,50 @@ fn a_granted_folder_is_read_and_written() {
         assert!(!new.exists());
     }
 }
+
+/// nextpnr reads a database of 93 MB so, and died of an exception.
+#[test]
+fn a_large_file_is_read_and_written_in_one_call() {
+    const LENGTH: u64 = 70 << 20;
+    let sandbox = sandbox();
+    sandbox.put("copy.wat", COPY_AT_ONCE);
+    let large = sandbox.put("large", "");
+    let mut file = fs::OpenOptions::new().write(true).open(large).unwrap();
+    file.seek(SeekFrom::Start(LENGTH - 3)).unwrap();
+    file.write_all(b"end").unwrap();
+    let said = sandbox.wharf(["run", "copy.wat", "--dir", "."]);
+    said.expect_success();
+    let copy = fs::read(sandbox.work().join("copy")).unwrap();
+    assert_eq!(copy.len() as u64, LENGTH);
+    assert!(copy.ends_with(b"\0end"));
+}
+
+/// Copies 70 MiB from `large` to `copy` with one read and one write; its exit code is the first
+/// call's errno that is not 0, or 99 after a short count.
+const COPY_AT_ONCE: &str = r#"(module
+  (import "wasi_snapshot_preview1" "path_open"
+    (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+  (memory (export "memory") 1200)
+  ;; One buffer: where it begins, 64 KiB, and its length.
+  (data (i32.const 0) "\00\00\01\00" "\00\00\60\04")
+  (data (i32.const 16) "large" "copy")
+  (func $check (param $errno i32)
+    (if (local.get $errno) (then (call $exit (local.get $errno)))))
+  (func $check_count
+    (if (i32.ne (i32.load (i32.const 12)) (i32.const 0x4600000)) (then (call $exit (i32.const 99)))))
+  (func (export "_start")
+    (call $check (call $open (i32.const 3) (i32.const 0) (i32.const 16) (i32.const 5) (i32.const 0)
+      (i64.const 2) (i64.const 0) (i32.const 0) (i32.const 8)))
+    (call $check (call $read (i32.load (i32.const 8)) (i32.const 0) (i32.const 1) (i32.const 12)))
+    (call $check_count)
+    (call $check (call $open (i32.const 3) (i32.const 0) (i32.const 21) (i32.const 4) (i32.const 1)
+      (i64.const 64) (i64.const 0) (i32.const 0) (i32.const 8)))
+    (call $check (call $write (i32.load (i32.const 8)) (i32.const 0) (i32.const 1) (i32.const 12)))
+    (call $check_count)))
+"#;
 
 #[test]
 fn a_folder_has_the_name_that_it_is_given() {
