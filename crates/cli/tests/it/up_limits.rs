@@ -462,7 +462,7 @@ async fn output_beyond_the_limit_is_told_of_once_a_request() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_that_stalls_is_ended() {
     for kitchen in KITCHENS {
-        let up = kitchen.up_with("limits = { time = \"1s\", body_idle = \"1s\", concurrency = 1 }");
+        let up = kitchen.up_with("limits = { time = \"3s\", body_idle = \"1s\", concurrency = 1 }");
         let upload = "POST /sink HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n123";
         let mut raw = Raw::send(up.addr, upload).await;
         let answer = raw.read_to_end().await;

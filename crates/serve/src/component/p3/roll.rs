@@ -11,7 +11,7 @@ use crate::component::ticket::{Others, Stage, Ticket};
 
 /// How long a guest may go on for a client that left: if it works for nobody else, it is ended
 /// then; else what goes on does not count among the requests at once any more.
-pub(super) const LEAVING: Duration = Duration::from_secs(1);
+pub(super) const LEAVING: Duration = Duration::from_millis(500);
 
 /// What the inside of the guest's loop, which takes and answers requests, and its outside, which
 /// looks after deadlines, know of the instance.
