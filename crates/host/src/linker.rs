@@ -12,6 +12,7 @@ use wharf_engine::Engine;
 use crate::capability::{files, stdio};
 use crate::denial::Denial;
 use crate::imports::{component_imports, module_imports};
+use crate::link_error::LinkError;
 use crate::module::check_module;
 use crate::program::Program;
 use crate::state::InstanceState;
@@ -28,62 +29,6 @@ impl std::fmt::Debug for Host {
         f.debug_struct("Host")
             .field("engine", &self.engine)
             .finish_non_exhaustive()
-    }
-}
-
-/// A component or a core module that cannot be linked.
-#[derive(Debug, thiserror::Error)]
-pub enum LinkError {
-    /// A component imports something that nobody provides.
-    #[error("the component imports `{import}`, which nobody provides")]
-    MissingImport {
-        /// The import's name.
-        import: String,
-    },
-    /// A core module imports something that nobody provides.
-    #[error("the module imports `{name}` from `{module}`, which nobody provides")]
-    MissingModuleImport {
-        /// The module that it imports from.
-        module: String,
-        /// The import's name.
-        name: String,
-    },
-    /// An import is there, but of another type.
-    #[error("its imports do not fit the host: {message}")]
-    Mismatch {
-        /// What the engine says.
-        message: String,
-    },
-}
-
-impl LinkError {
-    /// What to do about it.
-    pub fn hint(&self) -> String {
-        match self {
-            LinkError::MissingImport { import } if import.starts_with("wasi:") => format!(
-                "this version of wharf does not have {import}; `wharf inspect` shows all that the component imports"
-            ),
-            LinkError::MissingImport { .. } => {
-                "compose it with a component that exports this interface, or build it without"
-                    .to_owned()
-            }
-            LinkError::MissingModuleImport { module, .. } => module_hint(module).to_owned(),
-            LinkError::Mismatch { .. } => {
-                "it was built against another version of the interface; update its bindings"
-                    .to_owned()
-            }
-        }
-    }
-}
-
-fn module_hint(module: &str) -> &'static str {
-    match module {
-        "env" => {
-            "it was linked with undefined symbols, or for Emscripten; build it for wasm32-wasip1"
-        }
-        "wbg" | "__wbindgen_placeholder__" => "it is made for a browser by wasm-bindgen",
-        "gojs" => "it is Go's build for browsers; build with GOOS=wasip1",
-        _ => "only WASI 0.1 can be imported by core modules",
     }
 }
 
@@ -121,7 +66,7 @@ impl Host {
         let pre = self
             .linker
             .instantiate_pre(component)
-            .map_err(|error| link_error(&error))?;
+            .map_err(|error| LinkError::of_component(&error))?;
         Ok(Program::new(pre))
     }
 
@@ -147,20 +92,6 @@ impl Host {
             Some(outline) => check_module(&self.engine, &outline),
             None => Ok(()),
         }
-    }
-}
-
-fn link_error(error: &wasmtime::Error) -> LinkError {
-    let message = format!("{error:#}");
-    let quoted = message
-        .split_once("component imports ")
-        .filter(|_| message.contains("was not found in the linker"))
-        .and_then(|(_, rest)| rest.split('`').nth(1));
-    match quoted {
-        Some(import) => LinkError::MissingImport {
-            import: import.to_owned(),
-        },
-        None => LinkError::Mismatch { message },
     }
 }
 

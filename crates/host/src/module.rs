@@ -9,12 +9,12 @@ use wharf_engine::{Engine, Fault, FaultKind, LimitHit, StoreLimits, StoreState};
 
 use crate::authority::Authority;
 use crate::capability::files::p1::{self, HasFiles, OpenFolders};
-use crate::command::{
-    CommandIo, CommandOutcome, HitLimit, RunError, context, denied, ended, exit_or_fault,
-};
 use crate::denial::{Denial, Denials};
 use crate::invoke::{InvokeError, invoke_module};
-use crate::linker::LinkError;
+use crate::link_error::LinkError;
+use crate::outcome::{
+    CommandIo, CommandOutcome, HitLimit, RunError, context, denied, ended, exit_or_fault,
+};
 
 /// State of a core module.
 struct ModuleState {

@@ -7,9 +7,10 @@ use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use wharf_engine::{StoreLimits, StoreState};
 
-use crate::authority::{Authority, AuthorityError, Folder};
+use crate::authority::Authority;
 use crate::capability::http::Hooks;
 use crate::denial::Denials;
+use crate::folder::{AuthorityError, Folder};
 use crate::output::{GuestOutput, OutputStream, Sink};
 use crate::write_through::Direct;
 

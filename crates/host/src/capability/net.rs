@@ -13,8 +13,8 @@ use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::sockets::SocketAddrUse;
 use wharf_manifest::{NetGrant, NetHost, NetProtocol};
 
-use crate::authority::is_metadata;
 use crate::denial::{Denial, Denials};
+use crate::metadata::is_metadata;
 
 /// How long a resolved name is believed.
 const NAME_FRESH: Duration = Duration::from_secs(30);

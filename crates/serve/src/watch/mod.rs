@@ -13,6 +13,7 @@
 
 mod ansi;
 mod debounce;
+mod dev_state;
 mod events;
 mod ignored;
 mod inject;
@@ -20,7 +21,8 @@ mod overlay;
 mod snapshot;
 mod sources;
 
+pub use dev_state::DevState;
 pub use events::DevBody;
 pub use inject::{InjectBody, Navigation};
-pub use overlay::{DevOverlay, DevState};
+pub use overlay::DevOverlay;
 pub use sources::{SourceWatcher, WatchError, WatchOptions};

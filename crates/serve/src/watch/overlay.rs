@@ -1,4 +1,4 @@
-//! The state of the build, and how pages learn of it.
+//! How pages learn of the state of the build.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use tokio::sync::watch;
 
-use super::ansi;
+use super::dev_state::{DevState, Signal, shown};
 use super::events::DevBody;
 use super::inject::{self, Navigation};
 
@@ -21,34 +21,6 @@ const SCRIPT_PATH: &str = "/.wharf/dev.js";
 const SCRIPT: &str = include_str!("dev.js");
 /// Pages that may listen at once.
 const LISTENERS_MAX: usize = 256;
-/// More of a build's text is not shown on pages; its end is kept, where cargo sums up.
-const TEXT_BYTES_MAX: usize = 64 << 10;
-
-/// How the build stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DevState {
-    /// A build is under way; the version before it, if there is one, is served on.
-    Building,
-    /// This version is served.
-    Ok {
-        /// What tells it from others, e.g. the artifact's digest.
-        version: String,
-    },
-    /// The build failed.
-    Failed {
-        /// What the build said, as on a terminal.
-        text: String,
-        /// Whether there is a version before it, which is served on.
-        is_served: bool,
-    },
-}
-
-/// What listeners are told.
-#[derive(Debug, Clone)]
-pub(crate) struct Signal {
-    pub(crate) state: DevState,
-    pub(crate) is_shutting_down: bool,
-}
 
 /// Tells open pages how the build stands. Cheap to clone; the clones share one state.
 #[derive(Debug, Clone)]
@@ -185,23 +157,6 @@ impl Default for DevOverlay {
     }
 }
 
-impl Signal {
-    /// The state as an event's data: one line of JSON.
-    pub(crate) fn to_json(&self) -> String {
-        match &self.state {
-            DevState::Building => r#"{"state":"building"}"#.to_owned(),
-            DevState::Ok { version } => {
-                serde_json::json!({ "state": "ok", "version": version }).to_string()
-            }
-            DevState::Failed { text, is_served } => {
-                let text = shown(text);
-                serde_json::json!({ "state": "failed", "text": text, "served": is_served })
-                    .to_string()
-            }
-        }
-    }
-}
-
 /// The tag that loads the script, with the version that the page is of.
 fn script_tag(state: &DevState) -> String {
     match state {
@@ -226,20 +181,6 @@ fn asks_for_page(headers: &HeaderMap) -> bool {
                 .to_str()
                 .is_ok_and(|accept| accept.to_ascii_lowercase().contains("text/html"))
         }),
-    }
-}
-
-/// What of a build's text is shown.
-fn shown(text: &str) -> String {
-    let text = ansi::strip(text);
-    let mut start = text.len().saturating_sub(TEXT_BYTES_MAX);
-    while !text.is_char_boundary(start) {
-        start += 1;
-    }
-    if start == 0 {
-        text
-    } else {
-        format!("\u{2026}{}", &text[start..])
     }
 }
 
@@ -362,45 +303,6 @@ mod tests {
             };
             assert_eq!(headers.len(), expected_len, "{method} {fields:?}");
         }
-    }
-
-    #[test]
-    fn states_are_one_line_of_json() {
-        let check = |state: DevState, expected: &str| {
-            assert_eq!(
-                Signal {
-                    state,
-                    is_shutting_down: false
-                }
-                .to_json(),
-                expected
-            );
-        };
-        check(DevState::Building, r#"{"state":"building"}"#);
-        check(
-            DevState::Ok {
-                version: "a\"1".into(),
-            },
-            r#"{"state":"ok","version":"a\"1"}"#,
-        );
-        for is_served in [true, false] {
-            let failed = DevState::Failed {
-                text: "\x1b[31merror\x1b[0m\r\n</script>\n".into(),
-                is_served,
-            };
-            let start = r#"{"served":"#;
-            let expected =
-                format!(r#"{start}{is_served},"state":"failed","text":"error\n</script>\n"}}"#);
-            check(failed, &expected);
-        }
-        let long = Signal {
-            state: DevState::Failed {
-                text: "\u{20ac}".repeat(TEXT_BYTES_MAX),
-                is_served: true,
-            },
-            is_shutting_down: false,
-        };
-        assert!(long.to_json().len() < TEXT_BYTES_MAX + 100);
     }
 
     #[tokio::test]

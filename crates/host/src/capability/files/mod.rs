@@ -13,8 +13,8 @@ use std::path::Path;
 use wasmtime_wasi::filesystem::Descriptor;
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 
-use crate::authority::{AuthorityError, Folder};
 use crate::denial::Denial;
+use crate::folder::{AuthorityError, Folder};
 
 /// Gives the instance one folder. Paths cannot leave it: links and `..` are resolved beneath it.
 pub(crate) fn preopen(builder: &mut WasiCtxBuilder, folder: &Folder) -> Result<(), AuthorityError> {

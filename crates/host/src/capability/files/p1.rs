@@ -9,9 +9,9 @@ use wasmtime_wasi::p1::wasi_snapshot_preview1::{self as wasi, WasiSnapshotPrevie
 use wasmtime_wasi::runtime::in_tokio;
 use wiggle::GuestMemory;
 
-use crate::authority::Folder;
 use crate::capability::files::{no_writing, read_only};
 use crate::denial::Denials;
+use crate::folder::Folder;
 
 const MODULE: &str = "wasi_snapshot_preview1";
 /// The descriptor of the first granted folder.

@@ -16,7 +16,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tower_service::Service;
 use wasmtime_wasi_http::WasiBody;
 
-use crate::authority::is_metadata;
+use crate::metadata::is_metadata;
 
 /// Time to make a connection when the guest names none.
 const CONNECT_TIME: Duration = Duration::from_secs(30);
