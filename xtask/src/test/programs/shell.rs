@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use super::catalogue::{Check, Text};
 
 /// How long a line may take. Compiling the largest program takes a minute on two cores.
-const TIME_MAX: Duration = Duration::from_secs(600);
+const TIME_MAX: Duration = Duration::from_secs(1200);
 const POLL: Duration = Duration::from_millis(10);
 
 /// Of each stream, this much is shown of a line that failed, in characters.
