@@ -61,7 +61,7 @@ pub fn build_app(
     }
 
     make_state_folder(&state)?;
-    let _lock = BuildLock::acquire(&state, &options.cancel, progress)?;
+    let _lock = BuildLock::acquire(&state.join("build.lock"), &options.cancel, progress)?;
     if !options.force
         && let Some(report) = unchanged()
     {

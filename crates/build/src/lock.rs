@@ -17,26 +17,25 @@ const RETRY: Duration = Duration::from_millis(50);
 pub(crate) struct BuildLock(#[allow(dead_code, reason = "held for its lock")] File);
 
 impl BuildLock {
-    /// Takes the lock in the folder `state`, waiting for another build to end.
+    /// Takes the lock that the file `path` is, waiting for another build to end.
     pub(crate) fn acquire(
-        state: &Path,
+        path: &Path,
         cancel: &Cancel,
         progress: &dyn Progress,
     ) -> Result<Self, BuildError> {
-        let path = state.join("build.lock");
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
             .truncate(false)
-            .open(&path)
-            .map_err(BuildError::io("write", &path))?;
-        if !try_lock(&file, &path)? {
+            .open(path)
+            .map_err(BuildError::io("write", path))?;
+        if !try_lock(&file, path)? {
             let step = Step::WaitForOtherBuild {
                 pid: read_pid(&mut file),
             };
             during(progress, &step, || {
-                while !try_lock(&file, &path)? {
+                while !try_lock(&file, path)? {
                     if cancel.is_fired() {
                         return Err(BuildError::Cancelled);
                     }
@@ -90,10 +89,11 @@ mod tests {
     fn a_second_build_waits_for_the_first_and_names_it() {
         let folder = tempfile::tempdir().unwrap();
         let cancel = Cancel::new();
-        let first = BuildLock::acquire(folder.path(), &cancel, &crate::Silent).unwrap();
+        let first =
+            BuildLock::acquire(&folder.path().join("lock"), &cancel, &crate::Silent).unwrap();
         let first = Mutex::new(Some(first));
         let progress = OnWait(|| drop(first.lock().unwrap().take()), Mutex::default());
-        BuildLock::acquire(folder.path(), &cancel, &progress).unwrap();
+        BuildLock::acquire(&folder.path().join("lock"), &cancel, &progress).unwrap();
         let expected = format!(
             "another build is running (pid {}), waiting",
             std::process::id()
@@ -105,9 +105,10 @@ mod tests {
     fn waiting_can_be_cancelled() {
         let folder = tempfile::tempdir().unwrap();
         let cancel = Cancel::new();
-        let _first = BuildLock::acquire(folder.path(), &cancel, &crate::Silent).unwrap();
+        let _first =
+            BuildLock::acquire(&folder.path().join("lock"), &cancel, &crate::Silent).unwrap();
         let progress = OnWait(|| cancel.fire(), Mutex::default());
-        let second = BuildLock::acquire(folder.path(), &cancel, &progress);
+        let second = BuildLock::acquire(&folder.path().join("lock"), &cancel, &progress);
         assert!(matches!(second, Err(BuildError::Cancelled)));
     }
 }

@@ -81,7 +81,6 @@ impl CliError {
         let run_code = match (&fault.kind, &fault.limit) {
             (_, Some(LimitHit::Time { .. } | LimitHit::Cpu { .. })) => RUN_TIME,
             (_, Some(LimitHit::Memory { .. } | LimitHit::SharedMemory { .. })) => RUN_MEMORY,
-            (FaultKind::Denied, _) => RUN_NOT_RUNNABLE,
             (FaultKind::Guest | FaultKind::Limit, _) => RUN_TRAP,
             (FaultKind::User | FaultKind::Host, _) => RUN_FAILED,
         };

@@ -12,8 +12,6 @@ use crate::limits::{LimitHit, StoreLimits};
 pub enum FaultKind {
     /// The guest trapped or panicked.
     Guest,
-    /// The guest asked for something that it was not granted.
-    Denied,
     /// The guest met a limit.
     Limit,
     /// The user gave something that cannot work.
@@ -27,7 +25,6 @@ impl FaultKind {
     pub fn as_str(self) -> &'static str {
         match self {
             FaultKind::Guest => "guest",
-            FaultKind::Denied => "denied",
             FaultKind::Limit => "limit",
             FaultKind::User => "user",
             FaultKind::Host => "host",

@@ -1,15 +1,18 @@
 //! The part of a binary that tells what it imports.
 //!
 //! Compiling a large program takes minutes; that nobody provides what it imports is to be said
-//! before. So its types and imports are cut out as a binary of their own, which has no code, and
-//! that is linked. It has no imports that the whole has not, so what it is refused for the whole
-//! would be refused for as well. The other way round says nothing: linking the whole decides.
+//! before. So an outline is made that imports as much and has no code, and that is linked. What the
+//! outline is refused for the whole would be refused for as well. The other way round says nothing:
+//! linking the whole decides.
+//!
+//! The outline is compiled here, not in a child with limits, so it has next to nothing to compile: of
+//! a component the component types, which need no code; of a module the names, all with one type.
 
-use wasm_encoder::RawSection;
+use wasm_encoder::{EntityType, ImportSection, RawSection, TypeSection};
 use wasmparser::{Chunk, ComponentAlias, Parser, Payload};
 
 /// Bytes of types and imports beyond which nothing is cut out.
-const BYTES_MAX: usize = 4 << 20;
+const BYTES_MAX: usize = 1 << 20;
 
 /// The types and imports of a component, as far as they come before anything else but modules.
 /// `None` if there are none or the bytes cannot be read.
@@ -21,7 +24,7 @@ pub(crate) fn component_imports(wasm: &[u8]) -> Option<Vec<u8>> {
             imports += section.count();
             Section::Kept
         }
-        Payload::ComponentTypeSection(_) | Payload::CoreTypeSection(_) => Section::Kept,
+        Payload::ComponentTypeSection(_) => Section::Kept,
         Payload::ComponentAliasSection(aliases) => {
             let stands_alone = |alias: ComponentAlias<'_>| {
                 matches!(
@@ -49,24 +52,33 @@ pub(crate) fn component_imports(wasm: &[u8]) -> Option<Vec<u8>> {
     (imports > 0).then(|| outline.finish())
 }
 
-/// The types and imports of a core module. `None` if it has none or the bytes cannot be read.
+/// A module with the imports of this one, each as a function without parameters and results: only
+/// their names count. `None` if it has none or the bytes cannot be read.
 pub(crate) fn module_imports(wasm: &[u8]) -> Option<Vec<u8>> {
-    let mut outline = wasm_encoder::Module::new();
-    let mut imports = 0;
-    chosen_sections(wasm, |payload| match payload {
-        Payload::ImportSection(section) => {
-            imports += section.count();
-            Section::Kept
+    let mut imports = ImportSection::new();
+    let kept = chosen_sections(wasm, |payload| match payload {
+        Payload::ImportSection(_) => Section::Kept,
+        Payload::Version { .. } | Payload::CustomSection(_) | Payload::TypeSection(_) => {
+            Section::Skipped
         }
-        Payload::TypeSection(_) => Section::Kept,
-        Payload::Version { .. } | Payload::CustomSection(_) => Section::Skipped,
         _ => Section::Last,
-    })?
-    .into_iter()
-    .for_each(|(id, data)| {
-        outline.section(&RawSection { id, data });
-    });
-    (imports > 0).then(|| outline.finish())
+    })?;
+    for (_, data) in kept {
+        let reader = wasmparser::BinaryReader::new(data, 0);
+        let section = wasmparser::ImportSectionReader::new(reader).ok()?;
+        for import in section.into_imports() {
+            let import = import.ok()?;
+            imports.import(import.module, import.name, EntityType::Function(0));
+        }
+    }
+    if imports.is_empty() {
+        return None;
+    }
+    let mut types = TypeSection::new();
+    types.ty().function([], []);
+    let mut outline = wasm_encoder::Module::new();
+    outline.section(&types).section(&imports);
+    Some(outline.finish())
 }
 
 enum Section {
@@ -167,6 +179,17 @@ mod tests {
             (alias core export $i \"h\" (core func $h))
             (func (export \"run\") (canon lift (core func $h))))";
         assert_eq!(outline(component).as_deref(), Some("a:b/c a:b/d"));
+    }
+
+    #[test]
+    fn of_a_module_only_names_are_left() {
+        let types = "(type (func (param i32 i64)))".repeat(1000);
+        let module = format!(
+            "(module {types} (import \"a\" \"f\" (func (param f64))) (import \"a\" \"m\" (memory 1)))"
+        );
+        let outline = module_imports(&wat::parse_str(module).unwrap()).unwrap();
+        assert_eq!(imported_names(&outline), "f m");
+        assert!(outline.len() < 50, "{} bytes", outline.len());
     }
 
     #[test]

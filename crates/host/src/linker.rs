@@ -13,7 +13,7 @@ use crate::capability::{files, stdio};
 use crate::denial::Denial;
 use crate::imports::{component_imports, module_imports};
 use crate::link_error::LinkError;
-use crate::module::check_module;
+use crate::module::check_module_names;
 use crate::program::Program;
 use crate::state::InstanceState;
 
@@ -78,8 +78,7 @@ impl Host {
     /// # Errors
     /// When it imports what nobody provides.
     pub fn check_imports(&self, wasm: &[u8]) -> Result<(), LinkError> {
-        // What is cut out has no code, so this is no compilation to speak of. What does not
-        // validate is told by the compiler.
+        // What does not validate is told by the compiler.
         let engine = self.engine.wasmtime();
         if let Some(outline) = component_imports(wasm) {
             return match Component::new(engine, outline) {
@@ -89,7 +88,7 @@ impl Host {
         }
         let outline = module_imports(wasm).and_then(|outline| Module::new(engine, outline).ok());
         match outline {
-            Some(outline) => check_module(&self.engine, &outline),
+            Some(outline) => check_module_names(&self.engine, &outline),
             None => Ok(()),
         }
     }

@@ -9,6 +9,8 @@ use wharf_engine::{Engine, Fault, FaultKind, LimitHit, StoreLimits, StoreState};
 
 use crate::authority::Authority;
 use crate::capability::files::p1::{self, HasFiles, OpenFolders};
+use crate::capability::p1::HasWasi;
+use crate::capability::poll;
 use crate::denial::{Denial, Denials};
 use crate::invoke::{InvokeError, invoke_module};
 use crate::link_error::LinkError;
@@ -24,11 +26,13 @@ struct ModuleState {
     denials: Denials,
 }
 
-impl HasFiles for ModuleState {
+impl HasWasi for ModuleState {
     fn wasi(&mut self) -> &mut WasiP1Ctx {
         &mut self.wasi
     }
+}
 
+impl HasFiles for ModuleState {
     fn folders(&mut self) -> &mut OpenFolders {
         &mut self.folders
     }
@@ -46,12 +50,16 @@ impl HitLimit for Store<ModuleState> {
     }
 }
 
-/// Whether somebody provides what `module` imports.
-pub(crate) fn check_module(engine: &Engine, module: &Module) -> Result<(), LinkError> {
-    match linker(engine, None) {
-        Ok(linker) => link(&linker, module).map(drop),
+/// Whether somebody provides things of the names that `module` imports.
+pub(crate) fn check_module_names(engine: &Engine, module: &Module) -> Result<(), LinkError> {
+    let Ok(linker) = linker(engine, None) else {
         // Running it says so.
-        Err(_) => Ok(()),
+        return Ok(());
+    };
+    match link(&linker, module) {
+        Err(error @ LinkError::MissingModuleImport { .. }) => Err(error),
+        // It has no types of its own to fit.
+        Ok(_) | Err(_) => Ok(()),
     }
 }
 
@@ -78,8 +86,8 @@ pub(crate) fn run_module(
         denials: authority.denials.clone(),
     });
     // Charged for every byte that a read or a write names, up to which a program with a large file
-    // would be told that memory is out. The bytes lie in its own memory, which `--memory` bounds,
-    // and no call can name them twice.
+    // would be told that memory is out. The bytes lie in its own memory, which `--memory` bounds;
+    // of the one call that takes room for what it names before it looks, `poll` sees to that.
     store.set_hostcall_fuel(usize::MAX);
     let instance = match pre.instantiate(&mut store) {
         Ok(instance) => instance,
@@ -142,6 +150,7 @@ fn linker(engine: &Engine, authority: Option<&Authority>) -> wasmtime::Result<Li
             Err(I32Exit(code).into())
         })?;
     }
+    poll::link(&mut linker)?;
     if authority.is_some_and(Authority::has_read_only_files) {
         p1::link(&mut linker)?;
     }

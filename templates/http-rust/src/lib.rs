@@ -9,7 +9,9 @@ use wharf_sdk::{Body, IntoResponse, Request, Response, Result};
 async fn handle(request: Request) -> Result<Response> {
     let path = request.uri().path().to_string();
     match (request.method(), path.as_str()) {
-        (&(Method::GET | Method::HEAD), "/") => Ok("Hello! Try /hello/you and /count\n".into_response()),
+        (&(Method::GET | Method::HEAD), "/") => {
+            Ok("Hello! Try /hello/you and /count\n".into_response())
+        }
         (&(Method::GET | Method::HEAD), "/count") => Ok(Response::new(count())),
         (&(Method::GET | Method::HEAD), _) if path.starts_with("/hello/") => {
             Ok(greeting(&path["/hello/".len()..]).into_response())

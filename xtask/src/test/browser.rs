@@ -10,6 +10,8 @@ use crate::setup::browser;
 use crate::workspace::Workspace;
 
 const TEST_ENDING: &str = ".test.mjs";
+/// How long all of them may take; most of it is compiling, the first time.
+const TIME_MAX: &str = "30m";
 
 /// # Errors
 /// wharf does not build, or the machine has no browser.
@@ -23,11 +25,16 @@ pub(crate) fn test(workspace: &Workspace) -> Result<Count> {
         .with_context(|| format!("cannot make the folder {}", folder.display()))?;
     // Pictures of tests that failed in an earlier run.
     let _ = std::fs::remove_dir_all(folder.join("failed"));
-    let mut node = process::command(workspace, "node");
-    node.args(["--test", "--test-reporter=spec"])
+    // What hangs is ended; node then ends what it started.
+    let mut node = process::command(workspace, "timeout");
+    node.args(["--foreground", "--kill-after=30", TIME_MAX])
+        .args(["node", "--test", "--test-reporter=spec"])
         .args(test_files(workspace)?)
         .env("WHARF_BINARY", wharf)
         .env("WHARF_TEST_FOLDER", folder)
+        // The summary is read, also where it goes to a terminal.
+        .env("NO_COLOR", "1")
+        .env_remove("FORCE_COLOR")
         .env(browser::VARIABLE, program);
     run_counting(Runner::Node, &mut node)
 }

@@ -106,7 +106,7 @@ pub(super) fn cargo_rustc(
                 }
                 Line::Stderr(line) => {
                     let plain = without_colours(&line);
-                    // What the compiler warns of, it did in the first build.
+                    // What the compiler warns of, it will in the release build.
                     if job.purpose == Purpose::Release || is_status(&plain) {
                         session.progress.output(&line);
                     } else if held.len() < HELD_LINES_MAX {
@@ -277,6 +277,7 @@ mod tests {
             package_id: "path+file:///w/a#0.1.0".into(),
             manifest_path: "/w/a/Cargo.toml".into(),
             workspace_root: "/w".into(),
+            target_directory: "/w/target".into(),
             target: Target::Library("my_app".into()),
             development_only: Default::default(),
             needs_sdk: false,

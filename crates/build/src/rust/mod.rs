@@ -23,6 +23,7 @@ use wharf_manifest as manifest;
 
 use crate::error::BuildError;
 use crate::fingerprint::Inputs;
+use crate::lock::BuildLock;
 use crate::session::Session;
 use crate::wasm::{self, Binary};
 
@@ -82,16 +83,24 @@ pub(crate) fn compile(
         profile: &profile,
         sdk: patch.as_deref(),
     };
-    let built = compile::cargo_rustc(session, &toolchain, &job)?;
-    let module = crate::error::read_limited(&built.module, wharf_artifact::WASM_BYTES_MAX)?;
+    // Cargo leaves what it links for both purposes at one place, and lets go of it before it is
+    // read; builds of other apps may share the folder.
+    let folder = &choice.target_directory;
+    std::fs::create_dir_all(folder).map_err(BuildError::io("make", folder))?;
+    let lock = folder.join(".wharf-build.lock");
+    let lock = BuildLock::acquire(&lock, &session.options.cancel, session.progress)?;
+    // First, so that what stays there is the release build.
     if options.pure {
         check_pure(session, &toolchain, &job)?;
     }
-    let lock = choice.workspace_root.join("Cargo.lock");
+    let built = compile::cargo_rustc(session, &toolchain, &job)?;
+    let module = crate::error::read_limited(&built.module, wharf_artifact::WASM_BYTES_MAX)?;
+    drop(lock);
+    let versions = choice.workspace_root.join("Cargo.lock");
     let dependencies = dependencies::list(
         &built.packages,
         &choice.package_id,
-        &std::fs::read_to_string(lock).unwrap_or_default(),
+        &std::fs::read_to_string(versions).unwrap_or_default(),
         &choice.development_only,
     );
     let mut inputs = inputs::of_crate(folder, &choice, &toolchain, &built.module)?;
@@ -104,8 +113,8 @@ pub(crate) fn compile(
     })
 }
 
-/// Builds the crate once more without optimising, and looks for calls that a
-/// pure component cannot make.
+/// Builds the crate without optimising, and looks for calls that a pure component
+/// cannot make.
 fn check_pure(
     session: &Session<'_>,
     toolchain: &toolchain::Toolchain,

@@ -30,6 +30,8 @@ pub(crate) struct Choice {
     pub(crate) manifest_path: PathBuf,
     /// The workspace's folder, which may be the package's own.
     pub(crate) workspace_root: PathBuf,
+    /// Where cargo leaves what it makes.
+    pub(crate) target_directory: PathBuf,
     /// The target.
     pub(crate) target: Target,
     /// What packages of the workspace use in their tests alone.
@@ -59,6 +61,7 @@ struct Metadata {
     packages: Vec<Package>,
     workspace_members: Vec<String>,
     workspace_root: PathBuf,
+    target_directory: PathBuf,
 }
 
 #[derive(Deserialize)]
@@ -163,6 +166,7 @@ fn choose(
         package_id: package.id.clone(),
         manifest_path: package.manifest_path.clone(),
         workspace_root: metadata.workspace_root.clone(),
+        target_directory: metadata.target_directory.clone(),
         target,
         development_only: development_only(metadata),
         needs_sdk,
@@ -304,6 +308,7 @@ mod tests {
         let members: Vec<Value> = packages.iter().map(|p| p["id"].clone()).collect();
         let metadata = json!({
             "packages": packages, "workspace_members": members, "workspace_root": "/w",
+            "target_directory": "/w/target",
         });
         let metadata: Metadata = serde_json::from_value(metadata).unwrap();
         let manifest = Path::new(folder).join("Cargo.toml");

@@ -381,6 +381,23 @@ fn a_loop_ends_with_its_time() {
     }
 }
 
+/// What a call names outside the program's memory is refused; nothing is set aside for it.
+#[test]
+fn more_subscriptions_than_memory_holds_are_refused() {
+    let sandbox = sandbox();
+    let module = r#"(module
+        (import "wasi_snapshot_preview1" "poll_oneoff"
+            (func $poll (param i32 i32 i32 i32) (result i32)))
+        (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+        (memory (export "memory") 1)
+        (func (export "_start")
+            (call $exit
+                (call $poll (i32.const 0) (i32.const 0) (i32.const -1) (i32.const 0)))))"#;
+    sandbox.put("poll.wat", module);
+    const FAULT: i32 = 21;
+    sandbox.wharf(["run", "poll.wat"]).expect_code(FAULT);
+}
+
 /// As a shell does on Ctrl-C; 130 is how it sees a program that the signal ended.
 #[test]
 fn an_interrupt_ends_it_at_once() {

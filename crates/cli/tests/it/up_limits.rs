@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use http::Request;
 use serde_json::Value;
@@ -221,14 +222,20 @@ async fn waiting_for_a_place_has_an_end() {
 #[tokio::test(flavor = "multi_thread")]
 async fn waiting_for_a_place_is_part_of_the_time() {
     for kitchen in [P2_PURE, P3_PURE] {
-        let limits = "limits = { concurrency = 1, queue = 1, time = \"3s\" }";
-        let up = kitchen.up_with(limits);
-        let addr = up.addr;
-        let mut first = Client::connect(addr, Wire::H1).await;
-        let holding = first.open(get_request("/stream?n=400&ms=5")).await;
-        let waiting = tokio::spawn(async move { get(addr, "/sleep?ms=2500").await });
-        read_until(&mut holding.into_body(), "chunk 399").await;
-        // It waited for two seconds and would sleep for more than that.
+        let upstream = Upstream::start().await;
+        let up = kitchen.up_with(&format!(
+            "grants = {{ http = [\"{}\"] }}\n\
+             limits = {{ concurrency = 1, queue = 1, time = \"5s\" }}",
+            upstream.origin()
+        ));
+        let (addr, path) = (up.addr, upstream.proxy_path());
+        let holding = tokio::spawn(async move { get(addr, &path).await });
+        let asked = upstream.request().await;
+        let waiting = tokio::spawn(async move { get(addr, "/sleep?ms=4500").await });
+        // With the wait it sleeps for longer than its time, without it does not.
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        asked.answer("an answer").await;
+        assert_eq!(within("an answer", holding).await.unwrap().status, 200);
         let answer = within("the answer", waiting).await.unwrap();
         assert_eq!(answer.status, 504, "{kitchen}: {}", answer.text());
     }

@@ -3,4 +3,6 @@
 pub(crate) mod files;
 pub(crate) mod http;
 pub(crate) mod net;
+pub(crate) mod p1;
+pub(crate) mod poll;
 pub(crate) mod stdio;

@@ -17,11 +17,13 @@ use super::{Admitted, Blueprint, exit_fault};
 
 /// Runs the guest until its head is out; the body of the response runs it on.
 pub(super) async fn answer<E: Debug>(
-    mut run: Run,
+    run: Run,
     mut head: oneshot::Receiver<Result<Response<WasiBody>, E>>,
     blueprint: &Blueprint,
     admitted: Admitted,
 ) -> Result<Response<GuestBody>, Fault> {
+    // Named after the place that it holds, so that it goes first, whatever happens.
+    let mut run = run;
     let to_head = std::future::poll_fn(|cx| {
         // The guest sends the head while it is polled, so it is polled first.
         let ended = Pin::new(&mut run).poll(cx);
@@ -51,11 +53,7 @@ pub(super) async fn answer<E: Debug>(
             let guest = if ended { Guest::Done } else { Guest::Own(run) };
             Ok(blueprint.respond(response, guest, admitted.id, Some(admitted.place)))
         }
-        Err(fault) => {
-            // The guest goes before its place is given to another.
-            drop(run);
-            Err(fault)
-        }
+        Err(fault) => Err(fault),
     }
 }
 

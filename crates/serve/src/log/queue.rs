@@ -194,8 +194,9 @@ impl Queue {
                 }
             }
             if dropped > 0 {
-                let notice =
-                    Message::new(Level::Warn, format!("\u{2026} {dropped} log lines dropped"));
+                let lines = if dropped == 1 { "line" } else { "lines" };
+                let told = format!("\u{2026} {dropped} log {lines} dropped");
+                let notice = Message::new(Level::Warn, told);
                 self.options
                     .format
                     .write(&Event::Message(notice), &mut text);
@@ -279,6 +280,23 @@ mod tests {
         }
     }
 
+    /// What a log with these options writes whose sink stalls at its first line, `first`.
+    fn stalled(options: LogOptions, while_it_stalls: impl FnOnce(&Log)) -> Vec<String> {
+        let (entered, at_gate) = mpsc::channel();
+        let sink = Sink {
+            entered: Some(entered),
+            ..Sink::default()
+        };
+        let log = Log::start(sink.clone(), options).unwrap();
+        let gate = sink.gate.lock().unwrap();
+        say(&log, "first");
+        at_gate.recv().unwrap();
+        while_it_stalls(&log);
+        drop(gate);
+        assert!(log.flush(LONG));
+        lines(&sink)
+    }
+
     fn say(log: &Log, text: &str) {
         log.message(Message::new(Level::Info, text));
     }
@@ -310,60 +328,33 @@ mod tests {
 
     #[test]
     fn a_stalled_sink_blocks_nobody_and_drops_are_counted() {
-        let (entered, at_gate) = mpsc::channel();
-        let sink = Sink {
-            entered: Some(entered),
-            ..Sink::default()
+        let options = LogOptions {
+            events_max: 10,
+            ..LogOptions::new(FORMAT)
         };
-        let log = Log::start(
-            sink.clone(),
-            LogOptions {
-                events_max: 10,
-                ..LogOptions::new(FORMAT)
-            },
-        )
-        .unwrap();
-        let gate = sink.gate.lock().unwrap();
-        say(&log, "first");
-        at_gate.recv().unwrap();
-        for n in 0..130 {
-            say(&log, &format!("line {n}"));
-        }
-        assert!(!log.flush(Duration::from_millis(1)));
-        drop(gate);
-        assert!(log.flush(LONG));
-        let lines = lines(&sink);
+        let lines = stalled(options, |log| {
+            for n in 0..130 {
+                say(log, &format!("line {n}"));
+            }
+            assert!(!log.flush(Duration::from_millis(1)));
+        });
         assert_eq!((lines.len(), lines[10].as_str()), (12, "line 9"));
         assert_eq!(lines[11], "warning: \u{2026} 120 log lines dropped");
     }
 
     #[test]
     fn bytes_that_wait_are_bounded() {
-        let (entered, at_gate) = mpsc::channel();
-        let sink = Sink {
-            entered: Some(entered),
-            ..Sink::default()
+        let options = LogOptions {
+            bytes_max: 5000,
+            ..LogOptions::new(FORMAT)
         };
-        let log = Log::start(
-            sink.clone(),
-            LogOptions {
-                bytes_max: 5000,
-                ..LogOptions::new(FORMAT)
-            },
-        )
-        .unwrap();
-        let gate = sink.gate.lock().unwrap();
-        say(&log, "first");
-        at_gate.recv().unwrap();
-        for _ in 0..3 {
-            say(&log, &"x".repeat(2000));
-        }
-        drop(gate);
-        assert!(log.flush(LONG));
-        assert_eq!(
-            lines(&sink).last().unwrap(),
-            "warning: \u{2026} 1 log lines dropped"
-        );
+        let lines = stalled(options, |log| {
+            for _ in 0..3 {
+                say(log, &"x".repeat(2000));
+            }
+        });
+        let dropped = "warning: \u{2026} 1 log line dropped";
+        assert_eq!(lines.last().unwrap(), dropped);
     }
 
     #[test]

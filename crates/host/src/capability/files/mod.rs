@@ -1,8 +1,9 @@
 //! Files: granted folders only, read-only unless the grant says otherwise.
 //!
 //! A write into a read-only folder fails inside the engine's WASI, which tells the guest and
-//! nobody else. So the calls that write pass through here ([`p1`], [`p2`]): they are noted, and
-//! go on to fail as they would.
+//! nobody else. So the calls that write a program's files pass through here, of WASI 0.1 ([`p1`]) and
+//! 0.2 ([`p2`]): they are noted, and go on to fail as they would. Not noted are those of WASI 0.3, hard
+//! links and changes of times.
 
 pub(crate) mod p1;
 pub(crate) mod p2;

@@ -3,17 +3,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use wasmtime::{AsContextMut, Caller, Extern, Linker};
-use wasmtime_wasi::p1::WasiP1Ctx;
-use wasmtime_wasi::p1::wasi_snapshot_preview1::{self as wasi, WasiSnapshotPreview1};
+use wasmtime::{Caller, Linker};
+use wasmtime_wasi::p1::wasi_snapshot_preview1 as wasi;
 use wasmtime_wasi::runtime::in_tokio;
 use wiggle::GuestMemory;
 
 use crate::capability::files::{no_writing, read_only};
+use crate::capability::p1::{HasWasi, MODULE, parts};
 use crate::denial::Denials;
 use crate::folder::Folder;
 
-const MODULE: &str = "wasi_snapshot_preview1";
 /// The descriptor of the first granted folder.
 const FIRST_FOLDER: i32 = 3;
 /// Folders remembered; what is opened beyond them is noted as of any read-only one.
@@ -61,8 +60,7 @@ impl OpenFolders {
 }
 
 /// What the calls below need of the state of a module.
-pub(crate) trait HasFiles: Send + 'static {
-    fn wasi(&mut self) -> &mut WasiP1Ctx;
+pub(crate) trait HasFiles: HasWasi {
     fn folders(&mut self) -> &mut OpenFolders;
 }
 
@@ -139,19 +137,6 @@ pub(crate) fn link<S: HasFiles>(linker: &mut Linker<S>) -> wasmtime::Result<()> 
     noted!(path_symlink(old, old_length, folder, new, new_length) writes to folder);
     noted!(path_rename(from, old, old_length, to, new, new_length) writes to from, to);
     Ok(())
-}
-
-/// The guest's memory and the state, as the engine's own bindings take them.
-fn parts<'a, S: HasFiles>(
-    caller: &'a mut Caller<'_, S>,
-) -> wasmtime::Result<(GuestMemory<'a>, &'a mut S)> {
-    let Some(Extern::Memory(memory)) = caller.get_export("memory") else {
-        return Err(wasmtime::Error::msg("missing required memory export"));
-    };
-    let fuel = caller.as_context_mut().hostcall_fuel();
-    let (bytes, state) = memory.data_and_store_mut(caller);
-    state.wasi().set_hostcall_fuel(fuel);
-    Ok((GuestMemory::Unshared(bytes), state))
 }
 
 fn number_at(memory: &GuestMemory<'_>, place: i32) -> Option<i32> {

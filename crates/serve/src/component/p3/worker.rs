@@ -43,12 +43,18 @@ async fn work(mut seat: Seat, first: Job) {
         return;
     }
     let mut store = pool.blueprint.engine.new_store(state);
-    let service = {
-        let making = meter.measure(Box::pin(pool.pre.instantiate_async(&mut store)));
-        match tokio::time::timeout_at(first.ticket.deadline().into(), making).await {
-            Ok(Ok(service)) => service,
-            Ok(Err(error)) => return first.ticket.fail(own::fault(&error, &store)),
-            Err(_) => return first.ticket.fail(out_of_time(&pool.blueprint)),
+    let making = meter.measure(Box::pin(pool.pre.instantiate_async(&mut store)));
+    let made = match tokio::time::timeout_at(first.ticket.deadline().into(), making).await {
+        Ok(Ok(service)) => Ok(service),
+        Ok(Err(error)) => Err(own::fault(&error, &store)),
+        Err(_) => Err(out_of_time(&pool.blueprint)),
+    };
+    let service = match made {
+        Ok(service) => service,
+        Err(fault) => {
+            // Before its place is given to another.
+            drop(store);
+            return first.ticket.fail(fault);
         }
     };
     seat.started();
@@ -64,6 +70,7 @@ async fn work(mut seat: Seat, first: Job) {
         // It has seen no request yet, so it may serve others.
         _ => {
             first.ticket.over();
+            drop((roll, first));
             (Roll::new(instance.meter.clone()), None)
         }
     };
@@ -196,6 +203,10 @@ impl Guest<'_> {
                     continue;
                 }
                 self.roll.set_room(has_room);
+                if !has_room && may_take && self.roll.counts().1 < at_work {
+                    // One was over before it could know that it is waited for.
+                    continue;
+                }
                 let is_over = heads.is_empty() && is_idle && self.roll.rests() && !may_take;
                 return match is_over {
                     true => Poll::Ready(Ok(())),
@@ -213,7 +224,7 @@ impl Guest<'_> {
         }
         let call = match Call::start(accessor, self.service, request) {
             Ok(call) => call,
-            Err(error) => return self.give_up(&ticket, &error),
+            Err(error) => return self.give_up(accessor, &ticket, &error),
         };
         self.roll
             .prints(&ticket, self.output.request(ticket.id(), Some(call.task())));
@@ -229,12 +240,17 @@ impl Guest<'_> {
             None => {}
             Some(Ok(Ok(response))) => ticket.answer(response),
             Some(Ok(Err(code))) => ticket.fail(own::refused_by_guest(&code)),
-            Some(Err(error)) => self.give_up(&ticket, &error),
+            Some(Err(error)) => self.give_up(accessor, &ticket, &error),
         }
     }
 
-    fn give_up(&self, ticket: &Ticket, error: &wasmtime::Error) {
-        self.roll
-            .give_up(ticket, &Fault::from_wasmtime(error, None));
+    fn give_up(
+        &self,
+        accessor: &Accessor<InstanceState>,
+        ticket: &Ticket,
+        error: &wasmtime::Error,
+    ) {
+        let fault = accessor.with(|mut access| Fault::of_store(error, access.get().store_limits()));
+        self.roll.give_up(ticket, &fault);
     }
 }
