@@ -19,6 +19,8 @@ impl Made {
     fn from(template: &str) -> Made {
         let sandbox = sandbox();
         let name = format!("my-{template}");
+        // As in the folder of somebody's other project.
+        sandbox.put("Cargo.toml", "[workspace]\nresolver = \"3\"\n");
         sandbox.wharf(["new", template, &name]).expect_success();
         let made = Made { sandbox, name };
         let built = made.inside(&["build"]).expect_success();
