@@ -210,7 +210,10 @@ pub(crate) fn binary(bytes: Vec<u8>, path: &Path) -> Result<Vec<u8>, CliError> {
         .map(std::borrow::Cow::into_owned)
         .map_err(|mut error| {
             error.set_path(path);
-            CliError::new(format!("cannot read the text: {error}"))
+            CliError::new(format!(
+                "{} is not valid WebAssembly: {error}",
+                path.display()
+            ))
         })
 }
 

@@ -64,7 +64,7 @@ fn what_is_no_program_is_said_so() {
         "bad.wat",
         "(module (func",
         &expect![[r#"
-        error: cannot read the text: expected `)`
+        error: bad.wat is not valid WebAssembly: expected `)`
              --> bad.wat:1:14
               |
             1 | (module (func
