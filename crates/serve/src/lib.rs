@@ -34,6 +34,7 @@ mod app;
 mod body;
 mod component;
 mod node;
+mod patience;
 mod request;
 mod server;
 

@@ -11,9 +11,11 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::log::{Level, Message};
 use crate::node::Node;
+use crate::patience::Patience;
 
 /// Settings of a [`Server`].
 #[derive(Debug, Clone)]
@@ -22,16 +24,23 @@ pub struct ServerOptions {
     pub addr: SocketAddr,
     /// Time for a client to send a request's head.
     pub header_time: Duration,
+    /// How long a client may take nothing of what is there for it.
+    pub write_time: Duration,
+    /// Connections at once; what comes beyond is closed.
+    pub connections_max: usize,
     /// How long draining may take.
     pub drain: Duration,
 }
 
 impl ServerOptions {
-    /// The defaults: 30 s for a head, 10 s to drain.
+    /// The defaults: 30 s for a head, 60 s without a byte taken, 10,000 connections, 10 s to
+    /// drain.
     pub fn new(addr: SocketAddr) -> ServerOptions {
         ServerOptions {
             addr,
             header_time: Duration::from_secs(30),
+            write_time: Duration::from_secs(60),
+            connections_max: 10_000,
             drain: Duration::from_secs(10),
         }
     }
@@ -119,12 +128,16 @@ impl Server {
     /// requests under way finish for the drain time, and returns whether all did.
     pub async fn run(self, node: Arc<Node>, stop: impl Future<Output = ()>) -> bool {
         let graceful = GracefulShutdown::new();
+        let places = Arc::new(Semaphore::new(self.options.connections_max));
         let mut stop = std::pin::pin!(stop);
         loop {
             tokio::select! {
                 accepted = self.listener.accept() => match accepted {
                     Ok((stream, client)) => {
-                        self.connect(stream, client, &node, &graceful);
+                        // Without a place the client sees its connection closed.
+                        if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
+                            self.connect(stream, client, place, &node, &graceful);
+                        }
                     }
                     Err(error) if is_of_one_connection(&error) => {}
                     Err(error) => {
@@ -151,6 +164,7 @@ impl Server {
         &self,
         stream: TcpStream,
         client: SocketAddr,
+        place: OwnedSemaphorePermit,
         node: &Arc<Node>,
         graceful: &GracefulShutdown,
     ) {
@@ -171,6 +185,12 @@ impl Server {
             .max_concurrent_streams(H2_STREAMS_MAX)
             .keep_alive_interval(Some(Duration::from_secs(30)))
             .keep_alive_timeout(Duration::from_secs(20));
+        let ServerOptions {
+            header_time,
+            write_time,
+            ..
+        } = self.options;
+        let stream = Patience::new(stream, header_time, write_time);
         let connection = builder
             .serve_connection(TokioIo::new(stream), service)
             .into_owned();
@@ -178,6 +198,7 @@ impl Server {
         tokio::spawn(async move {
             // A connection that fails is the client's matter: it left, or broke the protocol.
             let _ = connection.await;
+            drop(place);
         });
     }
 }
@@ -189,4 +210,48 @@ fn is_of_one_connection(error: &io::Error) -> bool {
             | io::ErrorKind::ConnectionAborted
             | io::ErrorKind::ConnectionReset
     )
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::log::{Log, LogFormat, LogOptions};
+    use crate::node::NodeOptions;
+
+    /// Bytes of an answer; none if the connection is closed instead.
+    async fn ask(stream: &mut TcpStream) -> usize {
+        let asked = stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        match asked {
+            Ok(()) => stream.read(&mut [0; 1024]).await.unwrap_or(0),
+            Err(_) => 0,
+        }
+    }
+
+    #[tokio::test]
+    async fn beyond_their_number_connections_are_closed() {
+        let server = Server::bind(ServerOptions {
+            connections_max: 1,
+            ..ServerOptions::new("127.0.0.1:0".parse().unwrap())
+        });
+        let server = server.await.unwrap();
+        let addr = server.addr();
+        let options = LogOptions::new(LogFormat::Text { is_coloured: false });
+        let log = Log::start(io::sink(), options).unwrap();
+        let node = Arc::new(Node::new(log, NodeOptions::default()));
+        let running = tokio::spawn(server.run(node, std::future::pending()));
+        let mut first = TcpStream::connect(addr).await.unwrap();
+        assert!(ask(&mut first).await > 0);
+        let mut second = TcpStream::connect(addr).await.unwrap();
+        assert_eq!(ask(&mut second).await, 0);
+        assert!(ask(&mut first).await > 0, "it goes on");
+        drop(first);
+        // The server learns of it by and by.
+        while ask(&mut TcpStream::connect(addr).await.unwrap()).await == 0 {
+            tokio::task::yield_now().await;
+        }
+        running.abort();
+    }
 }
