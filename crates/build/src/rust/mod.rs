@@ -83,12 +83,7 @@ pub(crate) fn compile(
         profile: &profile,
         sdk: patch.as_deref(),
     };
-    // Cargo leaves what it links for both purposes at one place, and lets go of it before it is
-    // read; builds of other apps may share the folder.
-    let folder = &choice.target_directory;
-    std::fs::create_dir_all(folder).map_err(BuildError::io("make", folder))?;
-    let lock = folder.join(".wharf-build.lock");
-    let lock = BuildLock::acquire(&lock, &session.options.cancel, session.progress)?;
+    let lock = lock_target(session, &choice.target_directory)?;
     // First, so that what stays there is the release build.
     if options.pure {
         check_pure(session, &toolchain, &job)?;
@@ -111,6 +106,14 @@ pub(crate) fn compile(
         dependencies,
         inputs,
     })
+}
+
+/// Keeps other builds of ours out of cargo's target folder, which those of other apps may share:
+/// cargo leaves what it links for both purposes at one place, and lets go of it before it is read.
+fn lock_target(session: &Session<'_>, target: &Path) -> Result<BuildLock, BuildError> {
+    std::fs::create_dir_all(target).map_err(BuildError::io("make", target))?;
+    let lock = target.join(".wharf-build.lock");
+    BuildLock::acquire(&lock, &session.options.cancel, session.progress)
 }
 
 /// Builds the crate without optimising, and looks for calls that a pure component

@@ -280,6 +280,18 @@ fn a_change_in_a_path_dependency_or_a_watched_folder_is_seen() {
 }
 
 #[test]
+fn a_configuration_that_is_new_beside_the_crate_is_seen() {
+    let world = World::new();
+    crate_with(&world, "");
+    world.put("src/main.rs", "fn main() {}");
+    world.manifest(".", COMMAND);
+    drop(world.build());
+    assert!(world.build().up_to_date);
+    world.put(".cargo/config.toml", "[env]\nTRIED = \"1\"\n");
+    assert!(!world.build().up_to_date);
+}
+
+#[test]
 fn mistakes_in_the_crate_are_named() {
     let world = World::new();
     crate_with(&world, "");
