@@ -10,7 +10,6 @@ use http_body::Body as _;
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Incoming;
 use wasmtime_wasi_http::WasiBody;
-use wharf_engine::Fault;
 use wharf_host::IdleBody;
 
 use crate::answer::{self, Detail};
@@ -18,7 +17,7 @@ use crate::app::{LiveApp, Target};
 use crate::body::{Account, AccountedBody, AnswerBody, Pending};
 use crate::component::{Admitted, LiveComponent};
 use crate::files::FileRequest;
-use crate::log::{Level, Log, Message, RequestId};
+use crate::log::{Log, RequestId};
 use crate::request::{self, Origin};
 use crate::watch::{DevOverlay, InjectBody, Navigation};
 
@@ -218,25 +217,11 @@ impl Node {
                 })
             }
             Err(fault) => {
-                self.log_fault(&fault, component, origin.id);
+                component.log_fault(&fault, origin.id);
                 pending.account().error = Some(fault.message.clone());
                 answer::fault(&fault, origin.id, self.detail)
             }
         }
-    }
-
-    fn log_fault(&self, fault: &Fault, component: &LiveComponent, id: RequestId) {
-        let mut message = Message::new(Level::Error, fault.message.clone())
-            .with("kind", fault.kind.as_str())
-            .with("component", &**component.name())
-            .with("request_id", id);
-        if let Some(hint) = &fault.hint {
-            message = message.with("hint", hint.as_str());
-        }
-        if let Some(backtrace) = &fault.backtrace {
-            message = message.with("backtrace", backtrace.trim_end());
-        }
-        self.log.message(message);
     }
 }
 

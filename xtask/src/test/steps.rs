@@ -1,9 +1,7 @@
 //! The steps of `cargo xtask test`, in the order in which they run: what is
 //! quick and often wrong comes first.
 
-use std::path::{Path, PathBuf};
-
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use super::count::{Count, Runner, run_counting};
 use super::{browser, side};
@@ -26,10 +24,12 @@ pub(crate) const STEPS: &[Step] = &[
         "rustfmt over the workspace and what templates make",
         |workspace, _| {
             cargo(workspace, &["fmt", "--all", "--check"])?;
+            let tree = tidy::Tree::read(workspace.root())?;
+            let is_made = |name: &&str| name.starts_with("templates/") && name.ends_with(".rs");
             process::run(
                 process::command(workspace, "rustfmt")
                     .args(["--check", "--edition", "2024"])
-                    .args(rust_files(&workspace.root().join("templates"))?),
+                    .args(tree.names().filter(is_made)),
             )?;
             Ok(Count::default())
         },
@@ -207,20 +207,4 @@ pub(crate) fn listing() -> String {
 fn cargo(workspace: &Workspace, arguments: &[&str]) -> Result<Count> {
     process::run(process::cargo(workspace).args(arguments))?;
     Ok(Count::default())
-}
-
-/// All files of Rust below `folder`.
-fn rust_files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    let entries = std::fs::read_dir(folder)
-        .with_context(|| format!("cannot read the folder {}", folder.display()))?;
-    for entry in entries {
-        let path = entry.context("cannot read a folder's entry")?.path();
-        if path.is_dir() {
-            files.extend(rust_files(&path)?);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            files.push(path);
-        }
-    }
-    Ok(files)
 }

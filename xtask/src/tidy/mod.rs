@@ -20,7 +20,7 @@ use lexopt::prelude::*;
 
 #[cfg(test)]
 pub(crate) use self::tree::TempTree;
-use self::tree::Tree;
+pub(crate) use self::tree::Tree;
 use crate::Usage;
 use crate::workspace::Workspace;
 

@@ -13,14 +13,16 @@ use std::time::{Duration, Instant};
 
 use http::{Request, Response};
 use wasmtime_wasi_http::WasiBody;
-use wharf_engine::{CpuMeter, Engine, Fault, FaultKind, MemoryBudget, SlowLane, StoreLimits};
+use wharf_engine::{
+    CpuMeter, Engine, Fault, FaultKind, LimitHit, MemoryBudget, SlowLane, StoreLimits,
+};
 use wharf_host::{Authority, HttpHandler, InstanceState, Program};
 use wharf_manifest::{ComponentName, Isolation, Limits};
 
 use self::guest_body::{After, Guest};
 use self::output::InstanceOutput;
 use crate::admission::{Admission, Place};
-use crate::log::{Log, RequestId};
+use crate::log::{Level, Log, Message, RequestId};
 
 pub(crate) use self::guest_body::GuestBody;
 
@@ -61,6 +63,30 @@ impl Blueprint {
             place,
         };
         GuestBody::wrap(response, guest, &self.limits, after)
+    }
+
+    /// The fault of being past the time to the response head.
+    fn out_of_time(&self) -> Fault {
+        Fault::limit(LimitHit::Time {
+            limit: self.limits.time,
+        })
+    }
+
+    /// Logs what ended a guest, under the request that it was at work for if that is known.
+    fn log_fault(&self, fault: &Fault, id: Option<RequestId>) {
+        let mut message = Message::new(Level::Error, fault.message.clone())
+            .with("kind", fault.kind.as_str())
+            .with("component", &*self.name);
+        if let Some(id) = id {
+            message = message.with("request_id", id);
+        }
+        if let Some(hint) = &fault.hint {
+            message = message.with("hint", hint.as_str());
+        }
+        if let Some(backtrace) = &fault.backtrace {
+            message = message.with("backtrace", backtrace.trim_end());
+        }
+        self.log.message(message);
     }
 
     /// State for one new instance, its meter, and where its output goes.
@@ -153,6 +179,11 @@ impl LiveComponent {
 
     pub(crate) fn limits(&self) -> &Limits {
         &self.blueprint.limits
+    }
+
+    /// Logs why the request `id` got no answer of the guest.
+    pub(crate) fn log_fault(&self, fault: &Fault, id: RequestId) {
+        self.blueprint.log_fault(fault, Some(id));
     }
 
     pub(crate) fn admission(&self) -> &Admission {

@@ -9,8 +9,8 @@ use wharf_manifest::ByteSize;
 
 use crate::log::{GuestLog, GuestStream, Log, LogBudget, RequestId};
 
-/// Requests of an instance that are remembered when their head is out: their tasks may still
-/// stream, and print.
+/// Requests of an instance that are remembered when they are over: their tasks may still be at
+/// work, and print.
 const REMEMBERED_MAX: usize = 64;
 
 /// The output of one instance. Clones share it.
@@ -183,7 +183,7 @@ impl GuestOutput for InstanceOutput {
     }
 }
 
-/// While it lives, its request has no response head yet.
+/// While it lives, its request is one of those that the instance works on.
 #[derive(Debug)]
 pub(super) struct AtWork {
     request: Arc<RequestOutput>,

@@ -9,7 +9,7 @@ use http::Response;
 use tokio::sync::oneshot;
 use wasmtime::Store;
 use wasmtime_wasi_http::WasiBody;
-use wharf_engine::{Fault, FaultKind, LimitHit};
+use wharf_engine::{Fault, FaultKind};
 use wharf_host::InstanceState;
 
 use super::guest_body::{Guest, GuestBody, Run};
@@ -43,18 +43,9 @@ pub(super) async fn answer<E: Debug>(
         }
     });
     let answered = tokio::time::timeout_at(admitted.deadline.into(), to_head).await;
-    let out_of_time = || {
-        Fault::limit(LimitHit::Time {
-            limit: blueprint.limits.time,
-        })
-    };
-    match answered.unwrap_or_else(|_| Err(out_of_time())) {
-        Ok((response, ended)) => {
-            let guest = if ended { Guest::Done } else { Guest::Own(run) };
-            Ok(blueprint.respond(response, guest, admitted.id, Some(admitted.place)))
-        }
-        Err(fault) => Err(fault),
-    }
+    let (response, ended) = answered.map_err(|_| blueprint.out_of_time())??;
+    let guest = if ended { Guest::Done } else { Guest::Own(run) };
+    Ok(blueprint.respond(response, guest, admitted.id, Some(admitted.place)))
 }
 
 /// Why the guest ended before it was done.

@@ -20,7 +20,7 @@ use http_body::Body as _;
 use http_body_util::{BodyExt, Empty};
 use wasmtime_wasi_http::WasiBody;
 use wasmtime_wasi_http::p3::bindings::ServicePre;
-use wharf_engine::{Fault, LimitHit};
+use wharf_engine::Fault;
 use wharf_host::InstanceState;
 use wharf_manifest::Isolation;
 
@@ -91,9 +91,7 @@ impl Workers {
         let (ticket, asking) = Ticket::issue(id, deadline, place, again.is_some());
         pool.give(Job { request, ticket });
         let Some(answer) = asking.answer().await else {
-            return Err(Fault::limit(LimitHit::Time {
-                limit: self.blueprint.limits.time,
-            }));
+            return Err(self.blueprint.out_of_time());
         };
         let Unanswered {
             fault,

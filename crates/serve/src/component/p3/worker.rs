@@ -13,7 +13,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use wasmtime::Store;
 use wasmtime::component::Accessor;
 use wasmtime_wasi_http::p3::bindings::Service;
-use wharf_engine::{CpuMeter, Fault, LimitHit};
+use wharf_engine::{CpuMeter, Fault};
 use wharf_host::InstanceState;
 
 use super::call::Call;
@@ -21,9 +21,8 @@ use super::pool::{Job, Pool, Seat};
 use super::roll::Roll;
 use super::watch::{End, Watch};
 use crate::component::output::InstanceOutput;
+use crate::component::own;
 use crate::component::ticket::{Stage, Ticket};
-use crate::component::{Blueprint, own};
-use crate::log::{Level, Message};
 
 /// Makes an instance and sets it to work in a task of its own.
 pub(super) fn start(seat: Seat, first: Job) {
@@ -47,7 +46,7 @@ async fn work(mut seat: Seat, first: Job) {
     let made = match tokio::time::timeout_at(first.ticket.deadline().into(), making).await {
         Ok(Ok(service)) => Ok(service),
         Ok(Err(error)) => Err(own::fault(&error, &store)),
-        Err(_) => Err(out_of_time(&pool.blueprint)),
+        Err(_) => Err(pool.blueprint.out_of_time()),
     };
     let service = match made {
         Ok(service) => service,
@@ -77,39 +76,18 @@ async fn work(mut seat: Seat, first: Job) {
     let result = instance.run(&mut seat, &roll, first).await;
     let fault = match result {
         Ok(End::Over) => None,
-        Ok(End::Overdue) => Some(out_of_time(&pool.blueprint)),
+        Ok(End::Overdue) => Some(pool.blueprint.out_of_time()),
         Err(error) => Some(own::fault(&error, &instance.store)),
     };
     if let Some(fault) = &fault {
         // Before the store's streams break, so that who reads knows why.
         if roll.doom(fault) {
-            tell(&pool.blueprint, fault);
+            pool.blueprint.log_fault(fault, None);
         }
     }
     // Before its requests look for another.
     drop(instance);
     roll.end(fault.as_ref());
-}
-
-fn out_of_time(blueprint: &Blueprint) -> Fault {
-    Fault::limit(LimitHit::Time {
-        limit: blueprint.limits.time,
-    })
-}
-
-/// Logs the fault of an instance that no request will tell of: it had answered them, or they
-/// are run again.
-fn tell(blueprint: &Blueprint, fault: &Fault) {
-    let mut message = Message::new(Level::Error, fault.message.clone())
-        .with("kind", fault.kind.as_str())
-        .with("component", &*blueprint.name);
-    if let Some(hint) = &fault.hint {
-        message = message.with("hint", hint.as_str());
-    }
-    if let Some(backtrace) = &fault.backtrace {
-        message = message.with("backtrace", backtrace.trim_end());
-    }
-    blueprint.log.message(message);
 }
 
 struct Instance {
