@@ -7,10 +7,13 @@
 //! bounded in time and memory whatever the input; a mistake has a place, a reason and, where
 //! possible, a hint.
 //!
-//! Left out on purpose: what a node allows, what lies on the disk, anything of WebAssembly.
+//! The operator's `node.toml` becomes a [`NodeConfig`] in the same way.
+//!
+//! Left out on purpose: what lies on the disk, anything of WebAssembly.
 
 #![forbid(unsafe_code)]
 
+mod address_range;
 mod app;
 mod canonical;
 mod digest;
@@ -20,6 +23,7 @@ mod grant;
 mod invalid;
 mod limits;
 mod name;
+mod node;
 mod parse;
 mod path;
 mod route;
@@ -27,6 +31,7 @@ mod schema;
 mod size;
 mod text;
 
+pub use address_range::AddressRange;
 pub use app::{
     App, BuildOptions, COMPONENT_COUNT_MAX, CommandTrigger, Component, FilesTarget, HttpTarget,
     HttpTrigger, Isolation, ROUTE_COUNT_MAX, Source, Triggers,
@@ -39,8 +44,12 @@ pub use grant::{FileGrant, Grants, HttpGrant, HttpScheme, NetGrant, NetHost, Net
 pub use invalid::InvalidValue;
 pub use limits::Limits;
 pub use name::{AppName, ComponentName, NAME_LENGTH_MAX, NAME_RULE};
+pub use node::{
+    Ceilings, CertificateFiles, HostName, Lowered, NODE_APP_COUNT_MAX, NodeApp, NodeConfig,
+    NodeLimits, NodeTls, parse_node,
+};
 pub use parse::{MANIFEST_SIZE_MAX, parse_app};
 pub use path::AppPath;
 pub use route::{RoutePattern, Specificity};
-pub use schema::app_schema;
+pub use schema::{app_schema, node_schema};
 pub use size::ByteSize;

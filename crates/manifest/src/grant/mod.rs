@@ -36,7 +36,7 @@ impl Grants {
 }
 
 /// `host` in lower case without a trailing dot, once it is a DNS name or IPv4 address.
-fn host_name(host: &str) -> Result<String, InvalidValue> {
+pub(crate) fn host_name(host: &str) -> Result<String, InvalidValue> {
     let name = host.strip_suffix('.').unwrap_or(host);
     let is_label = |label: &str| {
         !label.is_empty()

@@ -6,7 +6,7 @@
 mod lower;
 pub(crate) mod raw;
 mod suggest;
-mod table;
+pub(crate) mod table;
 pub(crate) mod value;
 
 use toml::de::{DeTable, DeValue};
@@ -29,19 +29,34 @@ pub const MANIFEST_SIZE_MAX: ByteSize = ByteSize::mib(1);
 /// All mistakes that are found, in the order of their places. Mistakes of TOML itself, and a
 /// version of the format that is not known, hide those of the content.
 pub fn parse_app(text: &str, file: &str) -> Result<App, ManifestErrors> {
+    parse_document::<AppTable, FormatVersion, _>(text, file, "manifest", lower::lower)
+}
+
+/// Reads a document whose version `V` stands under `version_key`.
+pub(crate) fn parse_document<T: FromToml, V: FromToml, O>(
+    text: &str,
+    file: &str,
+    version_key: &str,
+    lower: fn(T, &mut Problems<'_>) -> Option<O>,
+) -> Result<O, ManifestErrors> {
     let mut problems = Problems::new(text);
-    match read(text, &mut problems) {
-        Some(app) if problems.is_empty() => Ok(app),
+    let table = read::<T, V>(text, version_key, &mut problems);
+    match table.and_then(|table| lower(table, &mut problems)) {
+        Some(read) if problems.is_empty() => Ok(read),
         _ => Err(problems.into_errors(file)),
     }
 }
 
-/// The app; with none, at least one problem is reported.
-fn read(text: &str, problems: &mut Problems<'_>) -> Option<App> {
+/// The table; with none, at least one problem is reported.
+fn read<T: FromToml, V: FromToml>(
+    text: &str,
+    version_key: &str,
+    problems: &mut Problems<'_>,
+) -> Option<T> {
     let size = ByteSize(text.len() as u64);
     if size > MANIFEST_SIZE_MAX {
         let invalid = InvalidValue::new(format!(
-            "the manifest has {} bytes; at most {MANIFEST_SIZE_MAX} are read",
+            "the file has {} bytes; at most {MANIFEST_SIZE_MAX} are read",
             size.bytes()
         ));
         problems.report(0..0, invalid);
@@ -53,12 +68,11 @@ fn read(text: &str, problems: &mut Problems<'_>) -> Option<App> {
         problems.report(span, InvalidValue::new(error.message()));
     }
     let document = document.into_inner();
-    if let Some(version) = document.get("manifest") {
-        FormatVersion::read(version.get_ref(), version.span(), problems);
+    if let Some(version) = document.get(version_key) {
+        V::read(version.get_ref(), version.span(), problems);
     }
     if !problems.is_empty() {
         return None;
     }
-    let table = AppTable::read(&DeValue::Table(document), 0..0, problems)?;
-    lower::lower(table, problems)
+    T::read(&DeValue::Table(document), 0..0, problems)
 }

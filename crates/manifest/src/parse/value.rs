@@ -51,7 +51,11 @@ fn integer(value: &DeValue<'_>) -> Option<i128> {
     Some(i128::from_str_radix(integer.as_str(), integer.radix()).unwrap_or(i128::MAX))
 }
 
-fn read_text<T>(value: &DeValue<'_>, span: Range<usize>, problems: &mut Problems<'_>) -> Option<T>
+pub(crate) fn read_text<T>(
+    value: &DeValue<'_>,
+    span: Range<usize>,
+    problems: &mut Problems<'_>,
+) -> Option<T>
 where
     T: FromToml + FromStr<Err = InvalidValue>,
 {
@@ -66,19 +70,21 @@ where
 
 macro_rules! from_text {
     ($($type:ty, $expected:literal;)*) => {$(
-        impl FromToml for $type {
+        impl $crate::parse::value::FromToml for $type {
             const EXPECTED: &'static str = $expected;
 
             fn read(
-                value: &DeValue<'_>,
-                span: Range<usize>,
-                problems: &mut Problems<'_>,
+                value: &::toml::de::DeValue<'_>,
+                span: ::std::ops::Range<usize>,
+                problems: &mut $crate::error::Problems<'_>,
             ) -> Option<Self> {
-                read_text(value, span, problems)
+                $crate::parse::value::read_text(value, span, problems)
             }
         }
     )*};
 }
+
+pub(crate) use from_text;
 
 from_text! {
     AppName, "a name such as `\"guestbook\"`";
@@ -216,45 +222,57 @@ impl JsonSchema for LimitCount {
     }
 }
 
-/// The version of the manifest format; which ones are known was checked before.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct FormatVersion;
+/// Versions of the file formats, of which there is one each; they are checked before all else.
+macro_rules! format_version {
+    ($($(#[$attribute:meta])* $name:ident, $key:literal, $what:literal;)*) => {$(
+        $(#[$attribute])*
+        #[derive(Debug, Clone, Copy)]
+        pub(crate) struct $name;
 
-impl FormatVersion {
-    /// The only version there is.
-    pub(crate) const NOW: i128 = 1;
-}
+        impl FromToml for $name {
+            const EXPECTED: &'static str = "`1`";
 
-impl FromToml for FormatVersion {
-    const EXPECTED: &'static str = "`1`";
-
-    fn read(value: &DeValue<'_>, span: Range<usize>, problems: &mut Problems<'_>) -> Option<Self> {
-        let invalid = match integer(value) {
-            Some(Self::NOW) => return Some(Self),
-            Some(newer) if newer > Self::NOW => InvalidValue::new(format!(
-                "manifest version {newer} is newer than this wharf knows ({})",
-                Self::NOW
-            ))
-            .with_hint("update wharf"),
-            Some(_) => InvalidValue::new("there is no such manifest version")
-                .with_hint(format!("write `manifest = {}`", Self::NOW)),
-            None => {
-                wrong_type::<Self>(value).with_hint(format!("write `manifest = {}`", Self::NOW))
+            fn read(
+                value: &DeValue<'_>,
+                span: Range<usize>,
+                problems: &mut Problems<'_>,
+            ) -> Option<Self> {
+                let invalid = match integer(value) {
+                    Some(FORMAT_NOW) => return Some(Self),
+                    Some(newer) if newer > FORMAT_NOW => InvalidValue::new(format!(
+                        concat!($what, " version {} is newer than this wharf knows ({})"),
+                        newer, FORMAT_NOW
+                    ))
+                    .with_hint("update wharf"),
+                    Some(_) => InvalidValue::new(concat!("there is no such ", $what, " version"))
+                        .with_hint(concat!("write `", $key, " = 1`")),
+                    None => wrong_type::<Self>(value).with_hint(concat!("write `", $key, " = 1`")),
+                };
+                problems.report(span, invalid);
+                None
             }
-        };
-        problems.report(span, invalid);
-        None
-    }
+        }
+
+        impl JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({ "const": 1 })
+            }
+        }
+    )*};
 }
 
-impl JsonSchema for FormatVersion {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "FormatVersion".into()
-    }
+/// The only version of either format that there is.
+const FORMAT_NOW: i128 = 1;
 
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "const": 1 })
-    }
+format_version! {
+    /// Of `wharf.toml`.
+    FormatVersion, "manifest", "manifest";
+    /// Of `node.toml`.
+    NodeVersion, "node", "node file";
 }
 
 /// Types that are read from text only here, each by `$parse`.
@@ -284,6 +302,8 @@ macro_rules! text_only {
         }
     )*};
 }
+
+pub(crate) use text_only;
 
 text_only! {
     /// A version by semver.org.

@@ -30,7 +30,7 @@ fn too_large() {
     let shown = shown(&"# nothing\n".repeat(400_000));
     assert_eq!(
         shown,
-        "the manifest has 4000000 bytes; at most 1MiB are read\n --> wharf.toml:1:1\n  |\n1 | # nothing\n  | ^"
+        "the file has 4000000 bytes; at most 1MiB are read\n --> wharf.toml:1:1\n  |\n1 | # nothing\n  | ^"
     );
 }
 

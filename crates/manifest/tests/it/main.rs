@@ -1,4 +1,4 @@
-//! `wharf.toml` as people write it: good, wrong and hostile.
+//! `wharf.toml` and `node.toml` as people write them: good, wrong and hostile.
 #![allow(clippy::unwrap_used)]
 
 mod bad;
@@ -6,6 +6,7 @@ mod bad_values;
 mod docs;
 mod good;
 mod hostile;
+mod node;
 
 use expect_test::Expect;
 
