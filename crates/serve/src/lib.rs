@@ -33,6 +33,8 @@ mod answer;
 mod app;
 mod body;
 mod component;
+mod connection;
+mod drain;
 mod node;
 mod patience;
 mod request;

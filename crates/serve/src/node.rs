@@ -1,6 +1,5 @@
 //! The node: hands each request to the live app.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,7 +17,7 @@ use crate::body::{Account, AccountedBody, AnswerBody, Pending};
 use crate::component::{Admitted, LiveComponent};
 use crate::files::FileRequest;
 use crate::log::{Log, RequestId};
-use crate::request::{self, Origin};
+use crate::request::{self, Origin, Peer};
 use crate::watch::{DevOverlay, InjectBody, Navigation};
 
 /// Settings of a [`Node`].
@@ -78,12 +77,12 @@ impl Node {
     pub(crate) fn answer(
         self: &Arc<Self>,
         request: Request<Incoming>,
-        client: SocketAddr,
+        peer: Peer,
     ) -> impl Future<Output = Response<NodeBody>> + use<> {
         let node = Arc::clone(self);
         let app = self.app.load_full();
         let id = RequestId::random();
-        let pending = Pending::new(Account {
+        let mut pending = Pending::new(Account {
             log: self.log.clone(),
             id,
             started: Instant::now(),
@@ -93,12 +92,13 @@ impl Node {
             component: None,
             method: request.method().clone(),
             path: request.uri().path().to_owned(),
-            client: client.ip(),
+            client: peer.addr.ip(),
             error: None,
         });
         async move {
-            node.finish(app, request, Origin { id, client }, pending)
-                .await
+            let origin = Origin { id, peer };
+            let response = node.finish(app, request, origin, &mut pending).await;
+            pending.begin(response)
         }
     }
 
@@ -107,13 +107,13 @@ impl Node {
         app: Option<Arc<LiveApp>>,
         mut request: Request<Incoming>,
         origin: Origin,
-        mut pending: Pending,
-    ) -> Response<NodeBody> {
+        pending: &mut Pending,
+    ) -> Response<InjectBody<AnswerBody>> {
         let navigation = match &self.overlay {
             Some(overlay) => {
                 if let Some(response) = overlay.respond(request.method(), request.uri().path()) {
                     let response = response.map(AnswerBody::Dev);
-                    return pending.begin(Navigation::other().finish(response));
+                    return Navigation::other().finish(response);
                 }
                 let method = request.method().clone();
                 overlay.navigation(&method, request.headers_mut())
@@ -121,10 +121,10 @@ impl Node {
             None => Navigation::other(),
         };
         let response = match app {
-            Some(app) => self.route(&app, request, origin, &mut pending).await,
+            Some(app) => self.route(&app, request, origin, pending).await,
             None => self.no_app(),
         };
-        pending.begin(navigation.finish(response))
+        navigation.finish(response)
     }
 
     fn no_app(&self) -> Response<AnswerBody> {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use http::header::{CONNECTION, FORWARDED, HOST, HeaderName, HeaderValue, UPGRADE};
-use http::uri::{Authority, PathAndQuery, Scheme};
+use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, Method, Request, Uri, Version};
 
 use crate::log::RequestId;
@@ -35,11 +35,44 @@ impl BadRequest {
     }
 }
 
+/// What a client speaks HTTP over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    Http,
+    #[allow(dead_code, reason = "for connections over TLS")]
+    Https,
+}
+
+impl Scheme {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        }
+    }
+}
+
+impl From<Scheme> for http::uri::Scheme {
+    fn from(scheme: Scheme) -> http::uri::Scheme {
+        match scheme {
+            Scheme::Http => http::uri::Scheme::HTTP,
+            Scheme::Https => http::uri::Scheme::HTTPS,
+        }
+    }
+}
+
+/// Who is at the other end of a connection, and how.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer {
+    pub(crate) addr: SocketAddr,
+    pub(crate) scheme: Scheme,
+}
+
 /// What is known of a request besides its head.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Origin {
     pub(crate) id: RequestId,
-    pub(crate) client: SocketAddr,
+    pub(crate) peer: Peer,
 }
 
 /// Makes the request's URI absolute and its forwarded headers ours.
@@ -61,7 +94,7 @@ pub(crate) fn prepare<B>(request: &mut Request<B>, origin: Origin) -> Result<(),
     let authority = authority(request)?;
     forward(request.headers_mut(), &authority, origin);
     *request.uri_mut() = Uri::builder()
-        .scheme(Scheme::HTTP)
+        .scheme(origin.peer.scheme)
         .authority(authority)
         .path_and_query(path)
         .build()
@@ -110,7 +143,7 @@ fn forward(headers: &mut HeaderMap, authority: &Authority, origin: Origin) {
         headers.remove(name);
     }
     headers.remove(FORWARDED);
-    let ip = origin.client.ip();
+    let ip = origin.peer.addr.ip();
     let mut text = ip.to_string();
     let value = |text: &str| HeaderValue::try_from(text).ok();
     if let Some(value) = value(&text) {
@@ -119,13 +152,14 @@ fn forward(headers: &mut HeaderMap, authority: &Authority, origin: Origin) {
     if let Some(value) = value(authority.as_str()) {
         headers.insert(X_FORWARDED_HOST.clone(), value);
     }
-    headers.insert(X_FORWARDED_PROTO.clone(), HeaderValue::from_static("http"));
+    let scheme = origin.peer.scheme.as_str();
+    headers.insert(X_FORWARDED_PROTO.clone(), HeaderValue::from_static(scheme));
     text.clear();
     let _ = match ip {
         std::net::IpAddr::V4(ip) => write!(text, "for={ip}"),
         std::net::IpAddr::V6(ip) => write!(text, "for=\"[{ip}]\""),
     };
-    let _ = write!(text, ";host=\"{authority}\";proto=http");
+    let _ = write!(text, ";host=\"{authority}\";proto={scheme}");
     if let Some(value) = value(&text) {
         headers.insert(FORWARDED, value);
     }
@@ -163,12 +197,32 @@ mod tests {
     use super::*;
 
     fn prepared(request: http::request::Builder) -> Result<Request<()>, BadRequest> {
+        prepared_over(Scheme::Http, request)
+    }
+
+    fn prepared_over(
+        scheme: Scheme,
+        request: http::request::Builder,
+    ) -> Result<Request<()>, BadRequest> {
         let mut request = request.body(()).unwrap();
         let origin = Origin {
             id: RequestId::random(),
-            client: "192.0.2.7:1234".parse().unwrap(),
+            peer: Peer {
+                addr: "192.0.2.7:1234".parse().unwrap(),
+                scheme,
+            },
         };
         prepare(&mut request, origin).map(|()| request)
+    }
+
+    #[test]
+    fn over_tls_all_say_https() {
+        let request = Request::get("/a").header("host", "example.com");
+        let request = prepared_over(Scheme::Https, request).unwrap();
+        assert_eq!(request.uri(), "https://example.com/a");
+        assert_eq!(request.headers()["x-forwarded-proto"], "https");
+        let forwarded = request.headers()["forwarded"].to_str().unwrap();
+        assert!(forwarded.ends_with(";proto=https"), "{forwarded}");
     }
 
     #[test]

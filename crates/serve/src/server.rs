@@ -1,21 +1,18 @@
-//! The server: accepts connections, speaks HTTP/1.1 and HTTP/2, drains.
+//! The server: accepts connections, has HTTP spoken on them, drains.
 
-use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::connection::{ConnectionOptions, Protocols};
+use crate::drain::{Drain, Draining};
 use crate::log::{Level, Message};
 use crate::node::Node;
-use crate::patience::Patience;
+use crate::request::{Peer, Scheme};
 
 /// Settings of a [`Server`].
 #[derive(Debug, Clone)]
@@ -42,6 +39,13 @@ impl ServerOptions {
             write_time: Duration::from_secs(60),
             connections_max: 10_000,
             drain: Duration::from_secs(10),
+        }
+    }
+
+    fn connection(&self) -> ConnectionOptions {
+        ConnectionOptions {
+            header_time: self.header_time,
+            write_time: self.write_time,
         }
     }
 }
@@ -92,8 +96,6 @@ pub struct Server {
 
 /// A pause after an accept that failed for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// Streams that one HTTP/2 connection may have open.
-const H2_STREAMS_MAX: u32 = 256;
 
 impl Server {
     /// Starts to listen. Connections wait until [`Server::run`].
@@ -127,7 +129,8 @@ impl Server {
     /// Answers requests with `node` until `stop` is ready; then takes no new connection, lets
     /// requests under way finish for the drain time, and returns whether all did.
     pub async fn run(self, node: Arc<Node>, stop: impl Future<Output = ()>) -> bool {
-        let graceful = GracefulShutdown::new();
+        let drain = Drain::new();
+        let protocols = Arc::new(Protocols::new(self.options.connection()));
         let places = Arc::new(Semaphore::new(self.options.connections_max));
         let mut stop = std::pin::pin!(stop);
         loop {
@@ -136,7 +139,7 @@ impl Server {
                     Ok((stream, client)) => {
                         // Without a place the client sees its connection closed.
                         if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
-                            self.connect(stream, client, place, &node, &graceful);
+                            connect(stream, client, place, &protocols, &node, drain.watch());
                         }
                     }
                     Err(error) if is_of_one_connection(&error) => {}
@@ -155,52 +158,31 @@ impl Server {
         if let Some(overlay) = node.overlay() {
             overlay.shut_down();
         }
-        tokio::time::timeout(self.options.drain, graceful.shutdown())
+        tokio::time::timeout(self.options.drain, drain.finish())
             .await
             .is_ok()
     }
+}
 
-    fn connect(
-        &self,
-        stream: TcpStream,
-        client: SocketAddr,
-        place: OwnedSemaphorePermit,
-        node: &Arc<Node>,
-        graceful: &GracefulShutdown,
-    ) {
-        // Answers are written whole; waiting for more would only delay them.
-        let _ = stream.set_nodelay(true);
-        let node = Arc::clone(node);
-        let service = service_fn(move |request| {
-            let answer = node.answer(request, client);
-            async move { Ok::<_, Infallible>(answer.await) }
-        });
-        let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder
-            .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.options.header_time)
-            .http2()
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(H2_STREAMS_MAX)
-            .keep_alive_interval(Some(Duration::from_secs(30)))
-            .keep_alive_timeout(Duration::from_secs(20));
-        let ServerOptions {
-            header_time,
-            write_time,
-            ..
-        } = self.options;
-        let stream = Patience::new(stream, header_time, write_time);
-        let connection = builder
-            .serve_connection(TokioIo::new(stream), service)
-            .into_owned();
-        let connection = graceful.watch(connection);
-        tokio::spawn(async move {
-            // A connection that fails is the client's matter: it left, or broke the protocol.
-            let _ = connection.await;
-            drop(place);
-        });
-    }
+fn connect(
+    stream: TcpStream,
+    client: SocketAddr,
+    place: OwnedSemaphorePermit,
+    protocols: &Arc<Protocols>,
+    node: &Arc<Node>,
+    draining: Draining,
+) {
+    // Answers are written whole; waiting for more would only delay them.
+    let _ = stream.set_nodelay(true);
+    let (protocols, node) = (Arc::clone(protocols), Arc::clone(node));
+    let peer = Peer {
+        addr: client,
+        scheme: Scheme::Http,
+    };
+    tokio::spawn(async move {
+        protocols.serve(stream, peer, node, draining).await;
+        drop(place);
+    });
 }
 
 fn is_of_one_connection(error: &io::Error) -> bool {

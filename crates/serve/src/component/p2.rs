@@ -210,7 +210,11 @@ async fn call(
     head: oneshot::Sender<Head>,
 ) -> wasmtime::Result<()> {
     let mut http = live.store.data_mut().http();
-    let request = http.new_incoming_request(Scheme::Http, request)?;
+    let scheme = match request.uri().scheme_str() {
+        Some("https") => Scheme::Https,
+        _ => Scheme::Http,
+    };
+    let request = http.new_incoming_request(scheme, request)?;
     let out = http.new_response_outparam(head)?;
     live.proxy
         .wasi_http_incoming_handler()
