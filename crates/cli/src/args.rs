@@ -44,6 +44,8 @@ pub(crate) enum Command {
     Build(Build),
     /// Serve an app or a component over HTTP, here
     Up(Up),
+    /// Serve many apps by host name, with TLS, as a node file says
+    Serve(Serve),
     /// Run a command: a component, a WASI 0.1 module, or a function of either
     Run(Run),
     /// Show what a file or an app is, imports, exports and may ask for
@@ -135,11 +137,41 @@ pub(crate) struct Up {
     /// Build and swap when a source changes; pages in a browser reload
     #[arg(long)]
     pub(crate) watch: bool,
+    /// Answer /metrics, /healthz and /readyz there [default: nowhere]
+    #[arg(long, value_name = "IP:PORT", value_parser = listen_address)]
+    pub(crate) admin: Option<SocketAddr>,
     #[command(flatten)]
     pub(crate) how: How,
     // Last: its heading holds for all that follow.
     #[command(flatten)]
     pub(crate) grants: GrantFlags,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+#[command(after_help = "\
+SIGINT and SIGTERM let requests under way finish, then end the node with code 0; a second one ends
+it at once. SIGHUP reads the node file again: apps, hosts and ceilings change without a request
+lost; addresses and the node's own limits stay. Certificates are read again when they change.
+
+A node file:
+  node = 1
+  [app.guestbook]
+  source = \"apps/guestbook\"
+  hosts = [\"guestbook.example.com\"]
+
+Examples:
+  wharf serve
+  wharf serve /etc/wharf/node.toml
+  wharf serve --check")]
+pub(crate) struct Serve {
+    /// The node file
+    #[arg(default_value = "node.toml", value_name = "FILE")]
+    pub(crate) node: PathBuf,
+    /// Read the file and the certificates, build the apps, and end
+    #[arg(long)]
+    pub(crate) check: bool,
+    #[command(flatten)]
+    pub(crate) how: How,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -47,6 +47,12 @@ impl CliError {
         }
     }
 
+    /// The same, saying in what it happened.
+    pub(crate) fn within(mut self, what: &str) -> CliError {
+        self.message = format!("{what}: {}", self.message);
+        self
+    }
+
     /// Of a library's error with its hint.
     pub(crate) fn from_parts(error: &dyn Display, hint: Option<impl Into<String>>) -> CliError {
         CliError::new(error.to_string()).hint_some(hint)

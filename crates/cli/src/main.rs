@@ -9,8 +9,10 @@ mod code;
 mod commands;
 mod error;
 mod grants;
+mod node;
 mod paths;
 mod progress;
+mod stop;
 
 use std::process::ExitCode;
 
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         Command::New(args) => commands::new::main(&args),
         Command::Build(args) => commands::build::main(&args),
         Command::Up(args) => commands::up::main(&args),
+        Command::Serve(args) => commands::serve::main(&args),
         Command::Run(args) => commands::run::main(args),
         Command::Inspect(args) => commands::inspect::main(&args),
     };

@@ -19,6 +19,7 @@
 //!
 //! **Left out on purpose.** Fuel, shared memory and threads, Winch, stack switching.
 
+mod account;
 mod cache;
 mod clock;
 mod compile_limits;
@@ -31,6 +32,7 @@ mod meter;
 mod seal;
 mod ticker;
 
+pub use account::CpuAccount;
 pub use cache::{CacheError, CacheKey, CodeCache};
 pub use compile_limits::CompileLimits;
 pub use compiler::{CompileError, Compiler, compile_child_main};

@@ -32,6 +32,11 @@ impl MemoryBudget {
         })
     }
 
+    /// Bytes that may be used.
+    pub fn limit(&self) -> ByteSize {
+        ByteSize(self.limit)
+    }
+
     /// Bytes in use.
     pub fn used(&self) -> ByteSize {
         ByteSize(self.used.load(Ordering::Relaxed))
@@ -85,6 +90,18 @@ pub enum LimitHit {
 }
 
 impl LimitHit {
+    /// A word for it, for metrics.
+    pub fn name(&self) -> &'static str {
+        match self {
+            LimitHit::Memory { .. } => "memory",
+            LimitHit::SharedMemory { .. } => "node_memory",
+            LimitHit::Cpu { .. } => "cpu",
+            LimitHit::Time { .. } => "time",
+            LimitHit::Instances => "instances",
+            LimitHit::Handles { .. } => "handles",
+        }
+    }
+
     /// How to raise it.
     pub fn hint(&self) -> String {
         match self {
@@ -272,10 +289,12 @@ const CORE_INSTANCES_MAX: usize = 200;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::account::CpuAccount;
     use crate::lane::SlowLane;
 
     fn limits(memory: u64, shared: Vec<Arc<MemoryBudget>>) -> StoreLimits {
-        let meter = CpuMeter::new(Duration::from_secs(1), SlowLane::with_places(1));
+        let lane = SlowLane::with_places(1);
+        let meter = CpuMeter::new(Duration::from_secs(1), lane, CpuAccount::default());
         StoreLimits::new(ByteSize(memory), 100, meter, shared)
     }
 

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::account::CpuAccount;
 use crate::clock::thread_cpu_time;
 use crate::lane::SlowLane;
 use crate::ticker::TICK;
@@ -43,9 +44,16 @@ struct Inner {
     stopped_by_tick: bool,
     lane: SlowLane,
     place: Option<OwnedSemaphorePermit>,
+    account: CpuAccount,
 }
 
 impl Inner {
+    /// The guest computed for `time`.
+    fn count(&mut self, time: Duration) {
+        self.used += time;
+        self.account.add(time);
+    }
+
     fn is_spent(&self) -> bool {
         self.used > self.budget * self.requests.max(1)
     }
@@ -87,8 +95,8 @@ pub(crate) enum Tick {
 }
 
 impl CpuMeter {
-    /// A meter that allows `budget` of CPU time.
-    pub fn new(budget: Duration, lane: SlowLane) -> CpuMeter {
+    /// A meter that allows `budget` of CPU time, and adds what is used to `account`.
+    pub fn new(budget: Duration, lane: SlowLane, account: CpuAccount) -> CpuMeter {
         CpuMeter(Arc::new(Mutex::new(Inner {
             budget,
             requests: 0,
@@ -99,6 +107,7 @@ impl CpuMeter {
             stopped_by_tick: false,
             lane,
             place: None,
+            account,
         })))
     }
 
@@ -156,7 +165,7 @@ impl CpuMeter {
     fn poll_ends(&self) {
         let mut inner = self.lock();
         if let Some(since) = inner.running_since.take() {
-            inner.used += since.elapsed();
+            inner.count(since.elapsed());
         }
         if !inner.stopped_by_tick {
             // It waits for something: whoever waits is no burden.
@@ -180,7 +189,8 @@ impl CpuMeter {
                 false => Tick::Continue,
             };
         }
-        inner.used += elapsed;
+        inner.count(elapsed);
+        inner.account.tick();
         inner.precise = true;
         inner.running_since = Some(Since::now(true));
         if inner.is_spent() {
@@ -230,7 +240,12 @@ mod tests {
     use super::*;
 
     fn meter(budget_ms: u64) -> CpuMeter {
-        CpuMeter::new(Duration::from_millis(budget_ms), SlowLane::with_places(1))
+        let lane = SlowLane::with_places(1);
+        CpuMeter::new(
+            Duration::from_millis(budget_ms),
+            lane,
+            CpuAccount::default(),
+        )
     }
 
     /// Computes for `time` of this thread's CPU, however busy the machine is.

@@ -42,12 +42,14 @@ impl fmt::Display for Denial {
     }
 }
 
+type Count = dyn Fn() + Send + Sync;
 type Report = dyn Fn(&Denial) + Send + Sync;
 
 /// Collects denials and reports each distinct one once. Clones share it.
 #[derive(Clone)]
 pub struct Denials {
     seen: Arc<Mutex<HashSet<Denial>>>,
+    count: Arc<Count>,
     report: Arc<Report>,
 }
 
@@ -60,8 +62,18 @@ impl fmt::Debug for Denials {
 impl Denials {
     /// Denials that `report` is told of.
     pub fn new(report: impl Fn(&Denial) + Send + Sync + 'static) -> Denials {
+        Denials::counted(|| {}, report)
+    }
+
+    /// The same, and `count` is called for each denial, also those that were reported before.
+    /// What a guest only asked for is not counted.
+    pub fn counted(
+        count: impl Fn() + Send + Sync + 'static,
+        report: impl Fn(&Denial) + Send + Sync + 'static,
+    ) -> Denials {
         Denials {
             seen: Arc::default(),
+            count: Arc::new(count),
             report: Arc::new(report),
         }
     }
@@ -72,6 +84,9 @@ impl Denials {
     }
 
     pub(crate) fn record(&self, denial: Denial) {
+        if !denial.asked_only {
+            (self.count)();
+        }
         let mut seen = self.lock();
         if seen.len() < DENIALS_MAX && seen.insert(denial.clone()) {
             drop(seen);

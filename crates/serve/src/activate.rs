@@ -1,7 +1,7 @@
 //! From an artifact to a live app: load native code, link, open what is granted.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -11,12 +11,15 @@ use wharf_engine::{
     CacheError, CodeCache, Compiler, Engine, EngineError, EngineOptions, MemoryBudget, SlowLane,
 };
 use wharf_host::{Authority, AuthorityError, Denials, Host, HttpClient, LinkError};
-use wharf_manifest::{ByteSize, ComponentName, HttpTarget};
+use wharf_manifest::{
+    AppName, ByteSize, Ceilings, Component, ComponentName, HttpTarget, Limits, Lowered,
+};
 
 use crate::app::{LiveApp, Target};
 use crate::component::{Blueprint, LiveComponent, shared_name};
 use crate::files::{BlobCache, BlobCacheOptions, Files, FilesOptions};
 use crate::log::{Level, Log, Message};
+use crate::metrics::{ComponentMetrics, Metrics};
 
 /// Settings of a [`Runtime`].
 #[derive(Debug)]
@@ -29,6 +32,8 @@ pub struct RuntimeOptions {
     pub memory: ByteSize,
     /// Where requests and guests' output are logged.
     pub log: Log,
+    /// Where all is counted.
+    pub metrics: Metrics,
 }
 
 /// What all apps of a node share: the engine, the pools, the log. Blocks nowhere.
@@ -42,6 +47,16 @@ pub struct Runtime {
     memory: Arc<MemoryBudget>,
     blobs: BlobCache,
     log: Log,
+    metrics: Metrics,
+}
+
+/// What an operator decides for an app.
+#[derive(Debug, Clone, Default)]
+pub struct AppTerms {
+    /// What the limits of its components are lowered to.
+    pub ceilings: Ceilings,
+    /// Ceiling on the memory of all its instances together, below the node's. Default none.
+    pub memory: Option<ByteSize>,
 }
 
 /// An app cannot be made live.
@@ -107,15 +122,19 @@ impl Runtime {
     /// When the machine does not give what the engine's pool needs.
     pub fn new(options: RuntimeOptions) -> Result<Runtime, EngineError> {
         let engine = Engine::new(EngineOptions::serve())?;
+        let memory = MemoryBudget::new("node", options.memory);
+        options.metrics.watch_engine(&engine);
+        options.metrics.watch_memory("", &memory);
         Ok(Runtime {
             host: Host::new(engine).map_err(EngineError::Wasmtime)?,
             cache: options.cache,
             compiler: options.compiler,
             client: HttpClient::new(),
             lane: SlowLane::for_this_machine(),
-            memory: MemoryBudget::new("node", options.memory),
+            memory,
             blobs: BlobCache::new(BlobCacheOptions::default()),
             log: options.log,
+            metrics: options.metrics,
         })
     }
 
@@ -127,16 +146,33 @@ impl Runtime {
 
 /// Makes `artifact` live. Blocks: native code is read, and compiled if the cache lacks it.
 ///
-/// Granted folders lie below `base`, the app's folder.
+/// Granted folders lie below `base`, the app's folder. It is known as `name` in the log and in
+/// metrics.
 ///
 /// # Errors
 /// See [`ActivateError`].
 pub fn activate(
     runtime: &Runtime,
     artifact: &AppArtifact,
-    base: PathBuf,
+    name: &AppName,
+    base: &Path,
+    terms: &AppTerms,
 ) -> Result<LiveApp, ActivateError> {
-    let app_name: Arc<str> = artifact.app.name.as_str().into();
+    let app_name: Arc<str> = name.as_str().into();
+    let mut memory = vec![Arc::clone(&runtime.memory)];
+    if let Some(limit) = terms.memory {
+        let own = MemoryBudget::new(format!("app {name}"), limit);
+        runtime.metrics.watch_memory(name.as_str(), &own);
+        memory.insert(0, own);
+    }
+    let activation = Activation {
+        runtime,
+        artifact,
+        app_name: &app_name,
+        base,
+        ceilings: &terms.ceilings,
+        memory,
+    };
     let mut components = BTreeMap::new();
     let mut routes = Vec::new();
     for trigger in &artifact.app.triggers.http {
@@ -145,8 +181,7 @@ pub fn activate(
                 let component = match components.get(name) {
                     Some(component) => Arc::clone(component),
                     None => {
-                        let component =
-                            Arc::new(live_component(runtime, artifact, &app_name, name, &base)?);
+                        let component = Arc::new(activation.component(name)?);
                         components.insert(name.clone(), Arc::clone(&component));
                         component
                     }
@@ -175,6 +210,7 @@ pub fn activate(
     }
     routes.sort_by_key(|(route, _)| std::cmp::Reverse(route.specificity()));
     Ok(LiveApp {
+        metrics: runtime.metrics.component(&app_name, &"".into()),
         name: app_name,
         digest: artifact.digest,
         routes,
@@ -193,79 +229,119 @@ fn mount(route: &wharf_manifest::RoutePattern) -> String {
     }
 }
 
-fn live_component(
-    runtime: &Runtime,
-    artifact: &AppArtifact,
-    app_name: &Arc<str>,
-    name: &ComponentName,
-    base: &std::path::Path,
-) -> Result<LiveComponent, ActivateError> {
-    let (Some(component), Some(blob)) = (
-        artifact.app.components.get(name),
-        artifact.components.get(name),
-    ) else {
-        return Err(ActivateError::Incomplete {
-            what: format!("component `{name}`"),
-        });
-    };
-    let code = runtime
-        .cache
-        .component(
-            runtime.host.engine(),
-            &runtime.compiler,
-            &blob.digest,
-            || std::fs::read(&blob.path),
-        )
-        .map_err(|source| ActivateError::Code {
-            component: name.clone(),
-            source,
-        })?;
-    // A later request then maps memory instead of copying it. Not every image can; that is no
-    // error.
-    let _ = code.initialize_copy_on_write_image();
-    let program = runtime
-        .host
-        .link(&code)
-        .map_err(|source| ActivateError::Link {
-            component: name.clone(),
-            source,
-        })?;
-    let shared = shared_name(name);
-    let denials = denials(
-        runtime.log.clone(),
-        Arc::clone(app_name),
-        Arc::clone(&shared),
-    );
-    let authority = Authority::new(
-        &component.grants,
-        base,
-        component.limits.outgoing,
-        runtime.client.clone(),
-        denials,
-    )
-    .map_err(|source| ActivateError::Grant {
-        component: name.clone(),
-        source,
-    })?;
-    let blueprint = Blueprint {
-        app: Arc::clone(app_name),
-        name: shared,
-        engine: runtime.host.engine().clone(),
-        authority,
-        limits: component.limits.clone(),
-        lane: runtime.lane.clone(),
-        memory: vec![Arc::clone(&runtime.memory)],
-        log: runtime.log.clone(),
-    };
-    LiveComponent::new(blueprint, &program, component.isolation, component.reuse).ok_or_else(|| {
-        ActivateError::NoHandler {
-            component: name.clone(),
-        }
-    })
+/// What the components of an app have in common while it is made live.
+struct Activation<'a> {
+    runtime: &'a Runtime,
+    artifact: &'a AppArtifact,
+    app_name: &'a Arc<str>,
+    base: &'a Path,
+    ceilings: &'a Ceilings,
+    /// The app's own budget, if it has one, and the node's.
+    memory: Vec<Arc<MemoryBudget>>,
 }
 
-fn denials(log: Log, app: Arc<str>, component: Arc<str>) -> Denials {
-    Denials::new(move |denial| {
+impl Activation<'_> {
+    fn component(&self, name: &ComponentName) -> Result<LiveComponent, ActivateError> {
+        let runtime = self.runtime;
+        let (Some(component), Some(blob)) = (
+            self.artifact.app.components.get(name),
+            self.artifact.components.get(name),
+        ) else {
+            return Err(ActivateError::Incomplete {
+                what: format!("component `{name}`"),
+            });
+        };
+        let code = runtime
+            .cache
+            .component(
+                runtime.host.engine(),
+                &runtime.compiler,
+                &blob.digest,
+                || std::fs::read(&blob.path),
+            )
+            .map_err(|source| ActivateError::Code {
+                component: name.clone(),
+                source,
+            })?;
+        // A later request then maps memory instead of copying it. Not every image can; that is no
+        // error.
+        let _ = code.initialize_copy_on_write_image();
+        let program = runtime
+            .host
+            .link(&code)
+            .map_err(|source| ActivateError::Link {
+                component: name.clone(),
+                source,
+            })?;
+        let shared = shared_name(name);
+        let metrics = runtime.metrics.component(self.app_name, &shared);
+        let denials = denials(
+            runtime.log.clone(),
+            Arc::clone(self.app_name),
+            Arc::clone(&shared),
+            Arc::clone(&metrics),
+        );
+        let limits = self.limits(component, &shared);
+        let authority = Authority::new(
+            &component.grants,
+            self.base,
+            limits.outgoing,
+            runtime.client.clone(),
+            denials,
+        )
+        .map_err(|source| ActivateError::Grant {
+            component: name.clone(),
+            source,
+        })?;
+        let blueprint = Blueprint {
+            app: Arc::clone(self.app_name),
+            name: shared,
+            engine: runtime.host.engine().clone(),
+            authority,
+            limits,
+            lane: runtime.lane.clone(),
+            memory: self.memory.clone(),
+            log: runtime.log.clone(),
+            metrics,
+        };
+        LiveComponent::new(blueprint, &program, component.isolation, component.reuse).ok_or_else(
+            || ActivateError::NoHandler {
+                component: name.clone(),
+            },
+        )
+    }
+
+    /// The limits that hold. What is less than the manifest asks is told.
+    fn limits(&self, component: &Component, name: &str) -> Limits {
+        let mut limits = component.limits.clone();
+        for lowered in self.ceilings.lower(&mut limits) {
+            let Lowered {
+                key,
+                asked,
+                ceiling,
+            } = lowered;
+            self.runtime.log.message(
+                Message::new(Level::Warn, "the node gives less than the manifest asks")
+                    .with("app", &**self.app_name)
+                    .with("component", name)
+                    .with("limit", key)
+                    .with("asked", asked)
+                    .with("given", ceiling)
+                    .with("hint", format!("`ceilings.{key}` in the node file")),
+            );
+        }
+        limits
+    }
+}
+
+fn denials(
+    log: Log,
+    app: Arc<str>,
+    component: Arc<str>,
+    metrics: Arc<ComponentMetrics>,
+) -> Denials {
+    let count = move || metrics.denied();
+    Denials::counted(count, move |denial| {
         if denial.asked_only {
             return;
         }

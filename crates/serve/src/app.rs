@@ -6,6 +6,7 @@ use wharf_manifest::{Digest, RoutePattern};
 
 use crate::component::LiveComponent;
 use crate::files::Files;
+use crate::metrics::ComponentMetrics;
 
 /// An app whose components are linked and whose files are known.
 #[derive(Debug)]
@@ -14,6 +15,8 @@ pub struct LiveApp {
     pub(crate) digest: Digest,
     /// The most specific first: the first that matches is the one.
     pub(crate) routes: Vec<(RoutePattern, Target)>,
+    /// Of its files and of requests that no route matches.
+    pub(crate) metrics: Arc<ComponentMetrics>,
 }
 
 /// Where a route leads.
@@ -32,6 +35,18 @@ impl LiveApp {
     /// The app's name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// An app without routes.
+    #[cfg(test)]
+    pub(crate) fn empty(name: &str) -> LiveApp {
+        let name: Arc<str> = name.into();
+        LiveApp {
+            digest: Digest::of(name.as_bytes()),
+            routes: Vec::new(),
+            metrics: crate::metrics::Metrics::new().component(&name, &"".into()),
+            name,
+        }
     }
 
     pub(crate) fn target(&self, path: &str) -> Option<&Target> {

@@ -15,6 +15,7 @@ use crate::component::GuestBody;
 use crate::files::FileBody;
 use crate::length::{announced, has_no_body};
 use crate::log::{Log, RequestEvent, RequestId};
+use crate::metrics::ComponentMetrics;
 use crate::watch::DevBody;
 
 /// Why a body broke off.
@@ -80,11 +81,31 @@ pub(crate) struct Account {
     pub(crate) path: String,
     pub(crate) client: std::net::IpAddr,
     pub(crate) error: Option<String>,
+    pub(crate) metrics: Active,
+}
+
+/// A request that is counted as one in work where it was last seen.
+#[derive(Debug)]
+pub(crate) struct Active(Arc<ComponentMetrics>);
+
+impl Active {
+    pub(crate) fn new(metrics: &Arc<ComponentMetrics>) -> Active {
+        metrics.begins();
+        Active(Arc::clone(metrics))
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.leaves();
+    }
 }
 
 impl Account {
     /// The client left before there was an answer.
     fn close(&mut self, status: Option<StatusCode>, bytes_out: u64) {
+        let duration = self.started.elapsed();
+        self.metrics.0.ended(status, duration, bytes_out);
         self.log.request(RequestEvent {
             time: SystemTime::now(),
             request_id: self.id,
@@ -93,7 +114,7 @@ impl Account {
             method: std::mem::take(&mut self.method),
             path: std::mem::take(&mut self.path),
             status,
-            duration: self.started.elapsed(),
+            duration,
             bytes_out,
             error: self.error.take(),
             client: Some(self.client),

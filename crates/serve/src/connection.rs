@@ -68,9 +68,7 @@ impl Protocols {
             write_time,
         } = self.options;
         let stream = Patience::new(stream, header_time, write_time);
-        let connection = self
-            .builder
-            .serve_connection(TokioIo::new(stream), service);
+        let connection = self.builder.serve_connection(TokioIo::new(stream), service);
         let mut connection = std::pin::pin!(connection);
         // A connection that fails is the client's matter: it left, or broke the protocol.
         tokio::select! {

@@ -1,22 +1,26 @@
 //! The node: hands each request to the live app.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwapOption;
+use arc_swap::ArcSwap;
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Incoming;
 use wasmtime_wasi_http::WasiBody;
 use wharf_host::IdleBody;
+use wharf_manifest::HostName;
 
 use crate::answer::{self, Detail};
 use crate::app::{LiveApp, Target};
-use crate::body::{Account, AccountedBody, AnswerBody, Pending};
+use crate::body::{Account, AccountedBody, Active, AnswerBody, Pending};
 use crate::component::{Admitted, LiveComponent};
 use crate::files::FileRequest;
+use crate::hosts::Hosts;
 use crate::log::{Log, RequestId};
+use crate::metrics::{ComponentMetrics, Metrics};
 use crate::request::{self, Origin, Peer};
 use crate::watch::{DevOverlay, InjectBody, Navigation};
 
@@ -29,39 +33,76 @@ pub struct NodeOptions {
     pub overlay: Option<DevOverlay>,
 }
 
-/// Holds the live app and answers requests with it. The app can be swapped at any time; requests
-/// under way finish on the one they began with.
+/// Holds the live apps and answers requests with them. They can be swapped at any time; requests
+/// under way finish on the app that they began with.
 #[derive(Debug)]
 pub struct Node {
-    app: ArcSwapOption<LiveApp>,
+    hosts: ArcSwap<Hosts>,
     log: Log,
+    metrics: Metrics,
+    /// Of requests that reach no app.
+    strays: Arc<ComponentMetrics>,
     detail: Detail,
     overlay: Option<DevOverlay>,
+    is_draining: AtomicBool,
 }
 
 impl Node {
-    /// A node without an app yet.
-    pub fn new(log: Log, options: NodeOptions) -> Node {
+    /// A node without an app yet, which counts in `metrics`.
+    pub fn new(log: Log, metrics: Metrics, options: NodeOptions) -> Node {
         Node {
-            app: ArcSwapOption::empty(),
+            hosts: ArcSwap::default(),
             log,
+            strays: metrics.component(&"".into(), &"".into()),
+            metrics,
             detail: if options.show_errors {
                 Detail::Full
             } else {
                 Detail::IdOnly
             },
             overlay: options.overlay,
+            is_draining: AtomicBool::new(false),
         }
     }
 
-    /// Serves `app` from the next request on.
+    /// Serves `app` for all host names from the next request on.
     pub fn serve(&self, app: Arc<LiveApp>) {
-        self.app.store(Some(app));
+        self.hosts.store(Arc::new(Hosts::only(app)));
     }
 
-    /// The app that is served.
+    /// Serves each of `apps` under its names from the next request on, and one without names
+    /// for all others.
+    pub fn serve_by_host(&self, apps: impl IntoIterator<Item = (Vec<HostName>, Arc<LiveApp>)>) {
+        let mut hosts = Hosts::default();
+        for (names, app) in apps {
+            hosts.add(&names, &app);
+        }
+        self.hosts.store(Arc::new(hosts));
+    }
+
+    /// The app that is served for names that no other app has.
     pub fn app(&self) -> Option<Arc<LiveApp>> {
-        self.app.load_full()
+        self.hosts.load().others().cloned()
+    }
+
+    /// Whether requests are answered by an app: one is there, and the node is not about to end.
+    pub(crate) fn readiness(&self) -> Readiness {
+        if self.is_draining.load(Ordering::Relaxed) {
+            Readiness::Draining
+        } else if self.hosts.load().is_empty() {
+            Readiness::NoApp
+        } else {
+            Readiness::Ready
+        }
+    }
+
+    /// The node is about to end: it is not ready for more.
+    pub(crate) fn drains(&self) {
+        self.is_draining.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     pub(crate) fn log(&self) -> &Log {
@@ -80,7 +121,9 @@ impl Node {
         peer: Peer,
     ) -> impl Future<Output = Response<NodeBody>> + use<> {
         let node = Arc::clone(self);
-        let app = self.app.load_full();
+        let hosts = self.hosts.load();
+        let app = hosts.app(request::host(&request)).cloned();
+        drop(hosts);
         let id = RequestId::random();
         let mut pending = Pending::new(Account {
             log: self.log.clone(),
@@ -94,6 +137,10 @@ impl Node {
             path: request.uri().path().to_owned(),
             client: peer.addr.ip(),
             error: None,
+            metrics: Active::new(match &app {
+                Some(app) => &app.metrics,
+                None => &self.strays,
+            }),
         });
         async move {
             let origin = Origin { id, peer };
@@ -122,7 +169,8 @@ impl Node {
         };
         let response = match app {
             Some(app) => self.route(&app, request, origin, pending).await,
-            None => self.no_app(),
+            None if self.hosts.load().is_empty() => self.no_app(),
+            None => self.no_host(&mut request, origin),
         };
         navigation.finish(response)
     }
@@ -133,6 +181,17 @@ impl Node {
             None => answer::text(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "no app is being served yet",
+            ),
+        }
+    }
+
+    /// No app has the host that is asked for, if it is one.
+    fn no_host(&self, request: &mut Request<Incoming>, origin: Origin) -> Response<AnswerBody> {
+        match request::prepare(request, origin) {
+            Err(bad) => answer::text(StatusCode::BAD_REQUEST, bad.text()),
+            Ok(()) => answer::text(
+                StatusCode::MISDIRECTED_REQUEST,
+                "no app is served under this host name",
             ),
         }
     }
@@ -172,7 +231,9 @@ impl Node {
                 }
             }
             Some(Target::Component(component)) => {
-                pending.account().component = Some(Arc::clone(component.name()));
+                let account = pending.account();
+                account.component = Some(Arc::clone(component.name()));
+                account.metrics = Active::new(component.metrics());
                 self.ask(component, request, origin, pending).await
             }
         }
@@ -194,6 +255,7 @@ impl Node {
                     "refused: limit of {} requests at once met",
                     limits.concurrency
                 ));
+                component.metrics().refused(refused);
                 return answer::refused(refused);
             }
         };
@@ -223,6 +285,16 @@ impl Node {
             }
         }
     }
+}
+
+/// Whether a node answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Readiness {
+    Ready,
+    /// There is no app yet.
+    NoApp,
+    /// It is about to end.
+    Draining,
 }
 
 /// A request body as the guest reads it.

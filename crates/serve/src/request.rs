@@ -39,7 +39,6 @@ impl BadRequest {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scheme {
     Http,
-    #[allow(dead_code, reason = "for connections over TLS")]
     Https,
 }
 
@@ -73,6 +72,20 @@ pub(crate) struct Peer {
 pub(crate) struct Origin {
     pub(crate) id: RequestId,
     pub(crate) peer: Peer,
+}
+
+/// The host asked for, without its port, as far as it can be told before [`prepare`] looked at
+/// it; empty if none is named.
+pub(crate) fn host<B>(request: &Request<B>) -> &str {
+    if let Some(host) = request.uri().host() {
+        return host;
+    }
+    let host = request.headers().get(HOST);
+    let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    }
 }
 
 /// Makes the request's URI absolute and its forwarded headers ours.
@@ -213,6 +226,27 @@ mod tests {
             },
         };
         prepare(&mut request, origin).map(|()| request)
+    }
+
+    #[test]
+    fn the_host_is_that_of_the_target_or_the_field_without_its_port() {
+        let host_of = |request: http::request::Builder| {
+            let request = request.body(()).unwrap();
+            host(&request).to_owned()
+        };
+        assert_eq!(host_of(Request::get("/").header("host", "a:80")), "a");
+        assert_eq!(
+            host_of(Request::get("/").header("host", "[::1]:80")),
+            "[::1]"
+        );
+        assert_eq!(host_of(Request::get("/").header("host", "[::1]")), "[::1]");
+        assert_eq!(host_of(Request::get("/").header("host", "a:")), "a");
+        assert_eq!(
+            host_of(Request::get("http://b:8/").header("host", "a")),
+            "b"
+        );
+        assert_eq!(host_of(Request::get("http://[::1]:8/")), "[::1]");
+        assert_eq!(host_of(Request::get("/")), "");
     }
 
     #[test]

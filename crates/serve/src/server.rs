@@ -7,18 +7,29 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
 
 use crate::connection::{ConnectionOptions, Protocols};
 use crate::drain::{Drain, Draining};
 use crate::log::{Level, Message};
 use crate::node::Node;
 use crate::request::{Peer, Scheme};
+use crate::tls::Tls;
+
+/// An address to listen on.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    /// The address; port 0 takes a free one.
+    pub addr: SocketAddr,
+    /// For HTTPS, the certificates.
+    pub tls: Option<Tls>,
+}
 
 /// Settings of a [`Server`].
 #[derive(Debug, Clone)]
 pub struct ServerOptions {
-    /// Where to listen; port 0 takes a free one.
-    pub addr: SocketAddr,
+    /// Where to listen, at least one address.
+    pub endpoints: Vec<Endpoint>,
     /// Time for a client to send a request's head.
     pub header_time: Duration,
     /// How long a client may take nothing of what is there for it.
@@ -29,16 +40,26 @@ pub struct ServerOptions {
     pub drain: Duration,
 }
 
-impl ServerOptions {
-    /// The defaults: 30 s for a head, 60 s without a byte taken, 10,000 connections, 10 s to
+impl Default for ServerOptions {
+    /// No address yet, and the defaults: 30 s for a head, 60 s without a byte taken, 10,000 connections, 10 s to
     /// drain.
-    pub fn new(addr: SocketAddr) -> ServerOptions {
+    fn default() -> ServerOptions {
         ServerOptions {
-            addr,
+            endpoints: Vec::new(),
             header_time: Duration::from_secs(30),
             write_time: Duration::from_secs(60),
             connections_max: 10_000,
             drain: Duration::from_secs(10),
+        }
+    }
+}
+
+impl ServerOptions {
+    /// Plain HTTP on one address, and the defaults.
+    pub fn new(addr: SocketAddr) -> ServerOptions {
+        ServerOptions {
+            endpoints: vec![Endpoint { addr, tls: None }],
+            ..ServerOptions::default()
         }
     }
 
@@ -89,72 +110,80 @@ impl ServeError {
 /// A listening server.
 #[derive(Debug)]
 pub struct Server {
+    listeners: Vec<Listening>,
+    options: ServerOptions,
+}
+
+#[derive(Debug)]
+struct Listening {
     listener: TcpListener,
     addr: SocketAddr,
-    options: ServerOptions,
+    tls: Option<Tls>,
 }
 
 /// A pause after an accept that failed for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// Starts to listen on `addr`, and tells the address that it has got.
+pub(crate) async fn listen(addr: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
+    let listener = TcpListener::bind(addr).await.map_err(|source| {
+        if source.kind() == io::ErrorKind::AddrInUse {
+            ServeError::InUse { addr }
+        } else {
+            ServeError::Listen { addr, source }
+        }
+    })?;
+    let addr = listener.local_addr().unwrap_or(addr);
+    Ok((listener, addr))
+}
+
 impl Server {
     /// Starts to listen. Connections wait until [`Server::run`].
     ///
     /// # Errors
-    /// When the address cannot be had.
+    /// When an address cannot be had.
     pub async fn bind(options: ServerOptions) -> Result<Server, ServeError> {
-        let listener = TcpListener::bind(options.addr).await.map_err(|source| {
-            if source.kind() == io::ErrorKind::AddrInUse {
-                ServeError::InUse { addr: options.addr }
-            } else {
-                ServeError::Listen {
-                    addr: options.addr,
-                    source,
-                }
-            }
-        })?;
-        let addr = listener.local_addr().unwrap_or(options.addr);
-        Ok(Server {
-            listener,
-            addr,
-            options,
-        })
+        let mut listeners = Vec::new();
+        for endpoint in &options.endpoints {
+            let (listener, addr) = listen(endpoint.addr).await?;
+            listeners.push(Listening {
+                listener,
+                addr,
+                tls: endpoint.tls.clone(),
+            });
+        }
+        Ok(Server { listeners, options })
     }
 
-    /// The address that it listens on.
-    pub fn addr(&self) -> SocketAddr {
-        self.addr
+    /// The addresses that it listens on, each with its scheme, `http` or `https`.
+    pub fn addrs(&self) -> impl Iterator<Item = (&'static str, SocketAddr)> {
+        self.listeners.iter().map(|listening| {
+            let scheme = match listening.tls {
+                Some(_) => Scheme::Https,
+                None => Scheme::Http,
+            };
+            (scheme.as_str(), listening.addr)
+        })
     }
 
     /// Answers requests with `node` until `stop` is ready; then takes no new connection, lets
     /// requests under way finish for the drain time, and returns whether all did.
     pub async fn run(self, node: Arc<Node>, stop: impl Future<Output = ()>) -> bool {
         let drain = Drain::new();
-        let protocols = Arc::new(Protocols::new(self.options.connection()));
-        let places = Arc::new(Semaphore::new(self.options.connections_max));
-        let mut stop = std::pin::pin!(stop);
-        loop {
-            tokio::select! {
-                accepted = self.listener.accept() => match accepted {
-                    Ok((stream, client)) => {
-                        // Without a place the client sees its connection closed.
-                        if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
-                            connect(stream, client, place, &protocols, &node, drain.watch());
-                        }
-                    }
-                    Err(error) if is_of_one_connection(&error) => {}
-                    Err(error) => {
-                        node.log().message(
-                            Message::new(Level::Warn, "cannot accept a connection")
-                                .with("error", error.to_string()),
-                        );
-                        tokio::time::sleep(ACCEPT_PAUSE).await;
-                    }
-                },
-                () = &mut stop => break,
-            }
+        let door = Arc::new(Door {
+            protocols: Protocols::new(self.options.connection()),
+            places: Arc::new(Semaphore::new(self.options.connections_max)),
+            handshake_time: self.options.header_time,
+            node: Arc::clone(&node),
+        });
+        let mut accepting = JoinSet::new();
+        for listening in self.listeners {
+            accepting.spawn(accept(listening, Arc::clone(&door), drain.watch()));
         }
-        drop(self.listener);
+        stop.await;
+        node.drains();
+        // Closes the listeners.
+        accepting.shutdown().await;
         if let Some(overlay) = node.overlay() {
             overlay.shut_down();
         }
@@ -164,25 +193,89 @@ impl Server {
     }
 }
 
+/// What all connections go through.
+struct Door {
+    protocols: Protocols,
+    places: Arc<Semaphore>,
+    handshake_time: Duration,
+    node: Arc<Node>,
+}
+
+async fn accept(listening: Listening, door: Arc<Door>, draining: Draining) {
+    let server = door.node.metrics().server();
+    loop {
+        match listening.listener.accept().await {
+            // Without a place the client sees its connection closed.
+            Ok((stream, client)) => match Arc::clone(&door.places).try_acquire_owned() {
+                Ok(place) => {
+                    server.connections_accepted.inc();
+                    let tls = listening.tls.clone();
+                    connect(stream, client, tls, place, &door, draining.clone());
+                }
+                Err(_) => server.connection_refused("node"),
+            },
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                door.node.log().message(
+                    Message::new(Level::Warn, "cannot accept a connection")
+                        .with("error", error.to_string()),
+                );
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
 fn connect(
     stream: TcpStream,
     client: SocketAddr,
+    tls: Option<Tls>,
     place: OwnedSemaphorePermit,
-    protocols: &Arc<Protocols>,
-    node: &Arc<Node>,
+    door: &Arc<Door>,
     draining: Draining,
 ) {
     // Answers are written whole; waiting for more would only delay them.
     let _ = stream.set_nodelay(true);
-    let (protocols, node) = (Arc::clone(protocols), Arc::clone(node));
-    let peer = Peer {
-        addr: client,
-        scheme: Scheme::Http,
-    };
+    let door = Arc::clone(door);
     tokio::spawn(async move {
-        protocols.serve(stream, peer, node, draining).await;
-        drop(place);
+        let open = Open::new(&door.node);
+        let peer = |scheme| Peer {
+            addr: client,
+            scheme,
+        };
+        let node = Arc::clone(&door.node);
+        match tls {
+            None => {
+                let peer = peer(Scheme::Http);
+                door.protocols.serve(stream, peer, node, draining).await;
+            }
+            Some(tls) => {
+                let handshake = tokio::time::timeout(door.handshake_time, tls.accept(stream));
+                // One that fails is the client's matter.
+                if let Ok(Ok(stream)) = handshake.await {
+                    let peer = peer(Scheme::Https);
+                    door.protocols.serve(stream, peer, node, draining).await;
+                }
+            }
+        }
+        drop((open, place));
     });
+}
+
+/// Counts an open connection.
+struct Open(Arc<Node>);
+
+impl Open {
+    fn new(node: &Arc<Node>) -> Open {
+        node.metrics().server().connections.inc();
+        Open(Arc::clone(node))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.metrics().server().connections.dec();
+    }
 }
 
 fn is_of_one_connection(error: &io::Error) -> bool {
@@ -201,6 +294,7 @@ mod tests {
 
     use super::*;
     use crate::log::{Log, LogFormat, LogOptions};
+    use crate::metrics::Metrics;
     use crate::node::NodeOptions;
 
     /// Bytes of an answer; none if the connection is closed instead.
@@ -219,10 +313,10 @@ mod tests {
             ..ServerOptions::new("127.0.0.1:0".parse().unwrap())
         });
         let server = server.await.unwrap();
-        let addr = server.addr();
+        let (_, addr) = server.addrs().next().unwrap();
         let options = LogOptions::new(LogFormat::Text { is_coloured: false });
         let log = Log::start(io::sink(), options).unwrap();
-        let node = Arc::new(Node::new(log, NodeOptions::default()));
+        let node = Arc::new(Node::new(log, Metrics::new(), NodeOptions::default()));
         let running = tokio::spawn(server.run(node, std::future::pending()));
         let mut first = TcpStream::connect(addr).await.unwrap();
         assert!(ask(&mut first).await > 0);

@@ -4,4 +4,5 @@ pub(crate) mod build;
 pub(crate) mod inspect;
 pub(crate) mod new;
 pub(crate) mod run;
+pub(crate) mod serve;
 pub(crate) mod up;

@@ -10,7 +10,8 @@ use std::time::Duration;
 use wharf_artifact::DescribeError;
 use wharf_build::encode_typed;
 use wharf_engine::{
-    CacheError, CpuMeter, Engine, EngineOptions, Fault, FaultKind, LimitHit, SlowLane, StoreLimits,
+    CacheError, CpuAccount, CpuMeter, Engine, EngineOptions, Fault, FaultKind, LimitHit, SlowLane,
+    StoreLimits,
 };
 use wharf_host::{
     Authority, CommandIo, CommandOutcome, Denial, Denials, Host, HttpClient, LinkError, RunError,
@@ -62,7 +63,11 @@ pub(crate) fn main(args: Run) -> Outcome {
         watch_time(limit)?;
     }
     let memory = args.memory.unwrap_or(ByteSize(u64::MAX));
-    let meter = CpuMeter::new(Duration::MAX, SlowLane::for_this_machine());
+    let meter = CpuMeter::new(
+        Duration::MAX,
+        SlowLane::for_this_machine(),
+        CpuAccount::default(),
+    );
     let limits = StoreLimits::new(memory, HANDLES_MAX, meter, Vec::new());
     let io = CommandIo {
         args: std::iter::once(name).chain(args.args).collect(),

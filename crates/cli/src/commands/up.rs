@@ -1,32 +1,28 @@
 //! `wharf up`: serve an app here, and again whenever it changes.
 
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
 use wharf_artifact::AppArtifact;
 use wharf_build::{
     BuildError, BuildOptions, Cancel, FileOptions, MANIFEST_NAME, build_app, build_file,
     watch_paths,
 };
-use wharf_manifest::{App, ByteSize, parse_app};
-use wharf_serve::log::{Level, Log, LogFormat, LogOptions, Message};
+use wharf_manifest::{App, parse_app};
+use wharf_serve::log::{Level, LogFormat, LogOptions, Message};
 use wharf_serve::watch::{DevOverlay, DevState, SourceWatcher, WatchOptions};
 use wharf_serve::{
-    LiveApp, Node, NodeOptions, Runtime, RuntimeOptions, Server, ServerOptions, activate,
+    AppTerms, LiveApp, Metrics, Node, NodeOptions, Runtime, Server, ServerOptions, activate,
 };
 
 use crate::args::Up;
 use crate::commands::build;
 use crate::error::{self, CliError};
-use crate::progress::{self, LogSink, Terminal, beside};
+use crate::node::{self, AbortOnDrop};
+use crate::progress::Terminal;
+use crate::stop::Stop;
 use crate::{Outcome, code, paths};
-
-/// How long the log may take to write what is left when the server ends.
-const LOG_FLUSH: Duration = Duration::from_secs(2);
 
 pub(crate) fn main(args: &Up) -> Outcome {
     let project = Arc::new(Project::find(args)?);
@@ -35,7 +31,7 @@ pub(crate) fn main(args: &Up) -> Outcome {
         .build()
         .map_err(|error| CliError::new(format!("cannot start the async runtime: {error}")))?;
     let outcome = runtime.block_on(up(args, project));
-    runtime.shutdown_timeout(Duration::from_millis(500));
+    runtime.shutdown_timeout(std::time::Duration::from_millis(500));
     outcome
 }
 
@@ -44,43 +40,36 @@ async fn up(args: &Up, project: Arc<Project>) -> Outcome {
     let server = Server::bind(ServerOptions::new(args.addr))
         .await
         .map_err(|error| CliError::from_parts(&error, Some(error.hint())))?;
-    // The first line, before anything else: programs read it. Connections wait until the app is
-    // there.
-    eprintln!("listening on http://{}", server.addr());
+    let admin = match args.admin {
+        Some(addr) => Some(node::bind_admin(addr).await?),
+        None => None,
+    };
+    let addr = node::announce(&server, admin.as_ref());
     let options = LogOptions {
         // Every open page asks for them, time and again.
         paths_left_out: if args.watch { DevOverlay::PATHS } else { &[] },
         ..LogOptions::new(LogFormat::for_stderr())
     };
-    let log = Log::start(LogSink, options)
-        .map_err(|error| CliError::new(format!("cannot start the log: {error}")))?;
+    let log = node::start_log(options)?;
+    let metrics = Metrics::new();
     let overlay = args.watch.then(DevOverlay::new);
     let node = Arc::new(Node::new(
         log.clone(),
+        metrics.clone(),
         NodeOptions {
             // What went wrong inside is for the developer, not for whoever asks from elsewhere.
-            show_errors: server.addr().ip().is_loopback(),
+            show_errors: addr.ip().is_loopback(),
             overlay: overlay.clone(),
         },
     ));
-    let runtime = Arc::new(
-        Runtime::new(RuntimeOptions {
-            cache: paths::code_cache()?,
-            compiler: paths::compiler()?,
-            memory: node_memory(),
-            log: log.clone(),
-        })
-        .map_err(|error| {
-            CliError::new(error.to_string())
-                .hint("the engine reserves address space; look at `ulimit -v`")
-        })?,
-    );
+    let admin = admin.map(|admin| AbortOnDrop::spawn(admin.run(Arc::clone(&node))));
+    let runtime = Arc::new(node::runtime(None, &log, &metrics)?);
     let cancel = project.cancel.clone();
     let builder = Builder {
         project,
         runtime,
         node: Arc::clone(&node),
-        url: format!("http://{}", server.addr()),
+        url: format!("http://{addr}"),
     };
     let watching = match overlay {
         None => {
@@ -95,67 +84,14 @@ async fn up(args: &Up, project: Arc<Project>) -> Outcome {
         }
         Some(overlay) => Some(tokio::spawn(builder.watch(overlay))),
     };
-    if !server.run(node, stop.first()).await {
-        error::print_warning("some requests did not finish in time and were ended");
-    }
+    node::run(server, node, &mut stop).await;
+    drop(admin);
     cancel.fire();
     if let Some(watching) = watching {
         watching.abort();
     }
-    tokio::task::spawn_blocking(move || log.flush(LOG_FLUSH))
-        .await
-        .ok();
+    node::flush(log).await;
     Ok(ExitCode::SUCCESS)
-}
-
-/// SIGINT and SIGTERM. After the first a second one ends the process at once.
-struct Stop {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-}
-
-impl Stop {
-    fn listen() -> Result<Stop, CliError> {
-        let listen = |kind| {
-            signal(kind).map_err(|error| CliError::new(format!("cannot handle signals: {error}")))
-        };
-        Ok(Stop {
-            interrupt: listen(SignalKind::interrupt())?,
-            terminate: listen(SignalKind::terminate())?,
-        })
-    }
-
-    async fn any(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
-
-    async fn first(&mut self) {
-        self.any().await;
-        if std::io::stderr().is_terminal() {
-            beside(|| {
-                anstream::eprintln!("finishing requests under way; once more to end at once");
-            });
-        }
-        let (Ok(interrupt), Ok(terminate)) = (
-            signal(SignalKind::interrupt()),
-            signal(SignalKind::terminate()),
-        ) else {
-            return;
-        };
-        tokio::spawn(async move {
-            Stop {
-                interrupt,
-                terminate,
-            }
-            .any()
-            .await;
-            progress::end();
-            std::process::exit(130);
-        });
-    }
 }
 
 /// What is served: an app's folder or a single file.
@@ -349,8 +285,16 @@ impl Builder {
             if served == Some(built.artifact.digest) {
                 return Ok((None, built.watch));
             }
-            let app = activate(&runtime, &built.artifact, project.base().to_owned())
-                .map_err(|error| CliError::from_parts(&error, error.hint()))?;
+            let artifact = &built.artifact;
+            let terms = AppTerms::default();
+            let app = activate(
+                &runtime,
+                artifact,
+                &artifact.app.name,
+                project.base(),
+                &terms,
+            )
+            .map_err(|error| CliError::from_parts(&error, error.hint()))?;
             Ok((Some(app), built.watch))
         })
         .await
@@ -440,35 +384,4 @@ async fn start_watcher(roots: &[PathBuf]) -> Option<SourceWatcher> {
         }
         Err(_) => None,
     }
-}
-
-/// The tightest memory ceiling of this process's control group and those above it (version 2).
-fn control_group_memory() -> Option<u64> {
-    let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
-    let own = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
-    Path::new(own)
-        .ancestors()
-        .filter_map(|group| {
-            let file = Path::new("/sys/fs/cgroup").join(group).join("memory.max");
-            std::fs::read_to_string(file).ok()?.trim().parse().ok()
-        })
-        .min()
-}
-
-/// Memory for all guests together: three quarters of what the machine or the control group has.
-fn node_memory() -> ByteSize {
-    let machine = std::fs::read_to_string("/proc/meminfo")
-        .ok()
-        .and_then(|text| {
-            let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
-            let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-            Some(kib * 1024)
-        });
-    let group = control_group_memory();
-    let total = match (machine, group) {
-        (Some(machine), Some(group)) => machine.min(group),
-        (Some(one), None) | (None, Some(one)) => one,
-        (None, None) => 4 << 30,
-    };
-    ByteSize(total / 4 * 3)
 }

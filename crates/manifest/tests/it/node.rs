@@ -221,14 +221,17 @@ hosts = []
 
 #[test]
 fn a_node_listens_somewhere() {
-    bad("node = 1\nlisten = []\n", expect![[r#"
+    bad(
+        "node = 1\nlisten = []\n",
+        expect![[r#"
         the node listens nowhere
          --> node.toml:2:10
           |
         2 | listen = []
           |          ^^
         hint: give an address, or add `[tls]`
-    "#]]);
+    "#]],
+    );
     bad(
         "node = 1\n[tls]\nlisten = []\ncertificate = []\n",
         expect![[r#"
@@ -245,15 +248,20 @@ fn a_node_listens_somewhere() {
               |               ^^
         "#]],
     );
-    bad("node = 2\n", expect![[r#"
+    bad(
+        "node = 2\n",
+        expect![[r#"
         node file version 2 is newer than this wharf knows (1)
          --> node.toml:1:8
           |
         1 | node = 2
           |        ^
         hint: update wharf
-    "#]]);
-    bad("manifest = 1\nname = \"a\"\n", expect![[r#"
+    "#]],
+    );
+    bad(
+        "manifest = 1\nname = \"a\"\n",
+        expect![[r#"
         unknown key `manifest` in the node file
          --> node.toml:1:1
           |
@@ -274,7 +282,8 @@ fn a_node_listens_somewhere() {
         2 | name = "a"
           | ^^^^
         hint: the keys are node, listen, admin, tls, proxies, limits, ceilings, app
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]

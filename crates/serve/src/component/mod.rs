@@ -23,6 +23,7 @@ use self::guest_body::{After, Guest};
 use self::output::InstanceOutput;
 use crate::admission::{Admission, Place};
 use crate::log::{Level, Log, Message, RequestId};
+use crate::metrics::ComponentMetrics;
 
 pub(crate) use self::guest_body::GuestBody;
 
@@ -44,6 +45,7 @@ pub(crate) struct Blueprint {
     pub(crate) lane: SlowLane,
     pub(crate) memory: Vec<Arc<MemoryBudget>>,
     pub(crate) log: Log,
+    pub(crate) metrics: Arc<ComponentMetrics>,
 }
 
 impl Blueprint {
@@ -74,6 +76,7 @@ impl Blueprint {
 
     /// Logs what ended a guest, under the request that it was at work for if that is known.
     fn log_fault(&self, fault: &Fault, id: Option<RequestId>) {
+        self.metrics.faulted(fault);
         let mut message = Message::new(Level::Error, fault.message.clone())
             .with("kind", fault.kind.as_str())
             .with("component", &*self.name);
@@ -91,7 +94,8 @@ impl Blueprint {
 
     /// State for one new instance, its meter, and where its output goes.
     fn state(&self) -> Result<(InstanceState, CpuMeter, InstanceOutput), Fault> {
-        let meter = CpuMeter::new(self.limits.cpu, self.lane.clone());
+        let account = self.metrics.cpu().clone();
+        let meter = CpuMeter::new(self.limits.cpu, self.lane.clone(), account);
         let limits = StoreLimits::new(
             self.limits.memory,
             self.limits.handles as usize,
@@ -103,6 +107,7 @@ impl Blueprint {
             Arc::clone(&self.app),
             Arc::clone(&self.name),
             self.limits.log,
+            self.metrics.instance(),
         );
         let state =
             InstanceState::new(&self.authority, limits, output.sink()).map_err(|error| {
@@ -184,6 +189,10 @@ impl LiveComponent {
     /// Logs why the request `id` got no answer of the guest.
     pub(crate) fn log_fault(&self, fault: &Fault, id: RequestId) {
         self.blueprint.log_fault(fault, Some(id));
+    }
+
+    pub(crate) fn metrics(&self) -> &Arc<ComponentMetrics> {
+        &self.blueprint.metrics
     }
 
     pub(crate) fn admission(&self) -> &Admission {

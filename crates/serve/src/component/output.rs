@@ -8,6 +8,7 @@ use wharf_host::{GuestOutput, OutputStream};
 use wharf_manifest::ByteSize;
 
 use crate::log::{GuestLog, GuestStream, Log, LogBudget, RequestId};
+use crate::metrics::LiveInstance;
 
 /// Requests of an instance that are remembered when they are over: their tasks may still be at
 /// work, and print.
@@ -21,6 +22,7 @@ pub(super) struct InstanceOutput(Arc<Shared>);
 struct Shared {
     origin: Origin,
     requests: Mutex<Requests>,
+    _alive: LiveInstance,
 }
 
 /// Whose output it is, and where it goes.
@@ -63,6 +65,7 @@ impl InstanceOutput {
         app: Arc<str>,
         component: Arc<str>,
         budget: ByteSize,
+        alive: LiveInstance,
     ) -> InstanceOutput {
         InstanceOutput(Arc::new(Shared {
             origin: Origin {
@@ -72,6 +75,7 @@ impl InstanceOutput {
                 budget,
             },
             requests: Mutex::default(),
+            _alive: alive,
         }))
     }
 

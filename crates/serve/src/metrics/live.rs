@@ -1,0 +1,213 @@
+//! What is looked up when it is asked for: memory, computing, the pool, the process.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Unit;
+use wharf_engine::{Engine, MemoryBudget};
+
+use super::ComponentMetrics;
+use crate::process_stat::ProcessStat;
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct Live(Arc<Mutex<Sources>>);
+
+#[derive(Debug, Default)]
+struct Sources {
+    components: Vec<Arc<ComponentMetrics>>,
+    engine: Option<Engine>,
+    /// By app; the node's own under the empty name.
+    memory: BTreeMap<String, Weak<MemoryBudget>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct App {
+    app: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Kind {
+    kind: &'static str,
+}
+
+impl Live {
+    fn lock(&self) -> MutexGuard<'_, Sources> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn add_component(&self, component: &Arc<ComponentMetrics>) {
+        self.lock().components.push(Arc::clone(component));
+    }
+
+    pub(super) fn set_engine(&self, engine: Engine) {
+        self.lock().engine = Some(engine);
+    }
+
+    pub(super) fn set_memory(&self, app: &str, budget: &Arc<MemoryBudget>) {
+        self.lock()
+            .memory
+            .insert(app.to_owned(), Arc::downgrade(budget));
+    }
+}
+
+impl Collector for Live {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+        let sources = self.lock();
+        sources.components(&mut encoder)?;
+        sources.memory(&mut encoder)?;
+        if let Some(engine) = &sources.engine {
+            pool(engine, &mut encoder)?;
+        }
+        drop(sources);
+        process(&mut encoder)
+    }
+}
+
+impl Sources {
+    fn components(&self, encoder: &mut DescriptorEncoder) -> fmt::Result {
+        let guests = || {
+            self.components
+                .iter()
+                .filter(|one| !one.of.component.is_empty())
+        };
+        let computed = guests().map(|one| {
+            let time = one.cpu.used().as_secs_f64();
+            (&one.of, ConstCounter::new(time))
+        });
+        family(
+            encoder,
+            "guest_cpu",
+            "Time that guests computed",
+            Some(&Unit::Seconds),
+            computed,
+        )?;
+        let ticks = guests().map(|one| (&one.of, ConstCounter::new(one.cpu.ticks())));
+        family(
+            encoder,
+            "guest_ticks",
+            "Ticks of 10 ms that guests computed through without waiting, and then let others run",
+            None,
+            ticks,
+        )
+    }
+
+    fn memory(&self, encoder: &mut DescriptorEncoder) -> fmt::Result {
+        let budgets: Vec<_> = self
+            .memory
+            .iter()
+            .filter_map(|(app, budget)| Some((App { app: app.clone() }, budget.upgrade()?)))
+            .collect();
+        let bytes = |bytes: u64| ConstGauge::new(i64::try_from(bytes).unwrap_or(i64::MAX));
+        let used = budgets
+            .iter()
+            .map(|(app, budget)| (app, bytes(budget.used().0)));
+        let unit = Some(&Unit::Bytes);
+        let help = "Memories and tables of all instances; without an app, of the node";
+        family(encoder, "guest_memory", help, unit, used)?;
+        let limits = budgets
+            .iter()
+            .map(|(app, budget)| (app, bytes(budget.limit().0)));
+        family(encoder, "guest_memory_limit", "Its ceiling", unit, limits)
+    }
+}
+
+/// Writes one value for each of `values`.
+fn family<'a, L: EncodeLabelSet + 'a, M: EncodeMetric>(
+    encoder: &mut DescriptorEncoder,
+    name: &str,
+    help: &str,
+    unit: Option<&Unit>,
+    values: impl Iterator<Item = (&'a L, M)>,
+) -> fmt::Result {
+    let mut values = values.peekable();
+    let Some((_, first)) = values.peek() else {
+        return Ok(());
+    };
+    let mut family = encoder.encode_descriptor(name, help, unit, first.metric_type())?;
+    for (labels, value) in values {
+        value.encode(family.encode_family(labels)?)?;
+    }
+    Ok(())
+}
+
+fn single<M: EncodeMetric>(
+    encoder: &mut DescriptorEncoder,
+    name: &str,
+    help: &str,
+    unit: Option<&Unit>,
+    value: M,
+) -> fmt::Result {
+    value.encode(encoder.encode_descriptor(name, help, unit, value.metric_type())?)
+}
+
+/// What the engine's pool holds.
+fn pool(engine: &Engine, encoder: &mut DescriptorEncoder) -> fmt::Result {
+    let Some(pool) = engine.wasmtime().pooling_allocator_metrics() else {
+        return Ok(());
+    };
+    let count = |count: usize| ConstGauge::new(i64::try_from(count).unwrap_or(i64::MAX));
+    let kinds = [
+        (
+            "component_instances",
+            usize::try_from(pool.component_instances()),
+        ),
+        ("core_instances", usize::try_from(pool.core_instances())),
+        ("memories", Ok(pool.memories())),
+        ("tables", Ok(pool.tables())),
+        ("stacks", Ok(pool.stacks())),
+        ("gc_heaps", Ok(pool.gc_heaps())),
+    ];
+    let kinds: Vec<_> = kinds
+        .into_iter()
+        .map(|(kind, used)| (Kind { kind }, used.unwrap_or(usize::MAX)))
+        .collect();
+    let used = kinds.iter().map(|(kind, used)| (kind, count(*used)));
+    family(
+        encoder,
+        "pool_used",
+        "Slots of the engine's pool in use",
+        None,
+        used,
+    )?;
+    single(
+        encoder,
+        "pool_kept_resident",
+        "Memory of free slots that is kept for the next instance",
+        Some(&Unit::Bytes),
+        count(pool.unused_memory_bytes_resident() + pool.unused_table_bytes_resident()),
+    )
+}
+
+/// The process, as the kernel sees it.
+fn process(encoder: &mut DescriptorEncoder) -> fmt::Result {
+    let Some(stat) = ProcessStat::read() else {
+        return Ok(());
+    };
+    let gauge = |value: u64| ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+    single(
+        encoder,
+        "process_resident_memory",
+        "Memory of the whole process that is in RAM",
+        Some(&Unit::Bytes),
+        gauge(stat.resident_bytes),
+    )?;
+    single(
+        encoder,
+        "process_threads",
+        "Threads of the process",
+        None,
+        gauge(stat.threads),
+    )?;
+    single(
+        encoder,
+        "process_open_fds",
+        "Descriptors that the process has open",
+        None,
+        gauge(stat.open_descriptors),
+    )
+}
