@@ -19,10 +19,6 @@ use crate::stop::Stop;
 /// How long the log may take to write what is left when the server ends.
 const LOG_FLUSH: Duration = Duration::from_secs(2);
 
-pub(crate) fn serve_error(error: &ServeError) -> CliError {
-    CliError::from_parts(error, Some(error.hint()))
-}
-
 /// Starts to listen for the operator.
 pub(crate) async fn bind_admin(addr: SocketAddr) -> Result<Admin, CliError> {
     Admin::bind(addr).await.map_err(|error| match &error {

@@ -41,8 +41,8 @@ pub struct ServerOptions {
 }
 
 impl Default for ServerOptions {
-    /// No address yet, and the defaults: 30 s for a head, 60 s without a byte taken, 10,000 connections, 10 s to
-    /// drain.
+    /// No address yet; 30 s for a head or a handshake, 60 s without a byte taken, 10,000
+    /// connections, 10 s to drain.
     fn default() -> ServerOptions {
         ServerOptions {
             endpoints: Vec::new(),

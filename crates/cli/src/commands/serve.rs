@@ -11,8 +11,8 @@ use wharf_build::{BuildOptions, Cancel, FileOptions, build_app, build_file};
 use wharf_manifest::{AppName, HostName, NodeApp, NodeConfig, NodeTls, parse_node};
 use wharf_serve::log::{Level, Log, LogFormat, LogOptions, Message};
 use wharf_serve::{
-    AppTerms, CertificatePaths, Endpoint, LiveApp, Metrics, Node, NodeOptions, Runtime, Server,
-    ServerOptions, Tls, activate,
+    AppTerms, CertificatePaths, Endpoint, LiveApp, Metrics, Node, NodeOptions, Runtime, ServeError,
+    Server, ServerOptions, Tls, activate,
 };
 
 use crate::args::Serve;
@@ -205,7 +205,11 @@ async fn serve(args: &Serve, file: NodeFile) -> Outcome {
     let tls = file.tls()?;
     let server = Server::bind(file.server_options(tls.as_ref()))
         .await
-        .map_err(|error| node::serve_error(&error))?;
+        .map_err(|error| match &error {
+            ServeError::InUse { .. } => CliError::new(error.to_string())
+                .hint("end it, or choose another address under `listen` in the node file"),
+            ServeError::Listen { .. } => CliError::from_parts(&error, Some(error.hint())),
+        })?;
     let admin = match file.config.admin {
         Some(addr) => Some(node::bind_admin(addr).await?),
         None => None,
@@ -243,6 +247,9 @@ async fn serve(args: &Serve, file: NodeFile) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
+/// An app and the names under which it is asked for.
+type ByHost = (Vec<HostName>, Arc<LiveApp>);
+
 /// Builds the apps of a node file and makes them live.
 #[derive(Clone)]
 struct Loader {
@@ -272,7 +279,7 @@ impl Loader {
         Ok(())
     }
 
-    fn load_now(&self, file: &NodeFile) -> Result<Vec<(Vec<HostName>, Arc<LiveApp>)>, CliError> {
+    fn load_now(&self, file: &NodeFile) -> Result<Vec<ByHost>, CliError> {
         let terminal = Terminal::new();
         let found = file.apps(&self.args, &self.cancel, &terminal)?;
         let mut live = Vec::new();

@@ -32,6 +32,7 @@ fn help() {
               new      Make a new app from a template
               build    Build an app: sources to components, packed into the store
               up       Serve an app or a component over HTTP, here
+              serve    Serve many apps by host name, with TLS, as a node file says
               run      Run a command: a component, a WASI 0.1 module, or a function of either
               inspect  Show what a file or an app is, imports, exports and may ask for
               help     Print this message or the help of the given subcommand(s)
@@ -124,13 +125,14 @@ fn help_of_up() {
               [DIR|FILE]  An app's folder, or a .wasm or .wat file that answers HTTP [default: .]
 
             Options:
-                  --addr <IP:PORT>  Where to listen: an IP address, a port or both; port 0 takes a free one
-                                    [default: 127.0.0.1:3000]
-                  --watch           Build and swap when a source changes; pages in a browser reload
-                  --force           Build even if nothing changed
-                  --offline         Fetch nothing from the network
-              -v, --verbose         Show every command that the build runs
-              -h, --help            Print help
+                  --addr <IP:PORT>   Where to listen: an IP address, a port or both; port 0 takes a free one
+                                     [default: 127.0.0.1:3000]
+                  --watch            Build and swap when a source changes; pages in a browser reload
+                  --admin <IP:PORT>  Answer /metrics, /healthz and /readyz there [default: nowhere]
+                  --force            Build even if nothing changed
+                  --offline          Fetch nothing from the network
+              -v, --verbose          Show every command that the build runs
+              -h, --help             Print help
 
             Grants:
                   --dir <HOST[::GUEST][:ro]>  A folder, read and write unless :ro
@@ -149,6 +151,40 @@ fn help_of_up() {
               wharf up proxy.wasm --http https://api.example.com
         "#]],
     );
+}
+
+#[test]
+fn help_of_serve() {
+    check(&["serve", "--help"], &expect![[r#"
+        Serve many apps by host name, with TLS, as a node file says
+
+        Usage: wharf serve [OPTIONS] [FILE]
+
+        Arguments:
+          [FILE]  The node file [default: node.toml]
+
+        Options:
+              --check    Read the file and the certificates, build the apps, and end
+              --force    Build even if nothing changed
+              --offline  Fetch nothing from the network
+          -v, --verbose  Show every command that the build runs
+          -h, --help     Print help
+
+        SIGINT and SIGTERM let requests under way finish, then end the node with code 0; a second one ends
+        it at once. SIGHUP reads the node file again: apps, hosts and ceilings change without a request
+        lost; addresses and the node's own limits stay. Certificates are read again when they change.
+
+        A node file:
+          node = 1
+          [app.guestbook]
+          source = "apps/guestbook"
+          hosts = ["guestbook.example.com"]
+
+        Examples:
+          wharf serve
+          wharf serve /etc/wharf/node.toml
+          wharf serve --check
+    "#]]);
 }
 
 #[test]

@@ -10,6 +10,8 @@ mod inspect;
 mod invoke;
 mod new;
 mod run;
+mod serve_node;
+mod serve_tls;
 mod terminal;
 mod up_client;
 mod up_faults;

@@ -17,7 +17,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Frame, Incoming};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -89,7 +89,8 @@ impl Body for Fed {
 
 /// One connection. Dropping it is what a client does that leaves.
 pub(crate) struct Client {
-    addr: SocketAddr,
+    authority: String,
+    scheme: &'static str,
     sender: Sender,
     connection: JoinHandle<()>,
 }
@@ -103,6 +104,19 @@ impl Client {
     pub(crate) async fn connect(addr: SocketAddr, wire: Wire) -> Client {
         let stream = TcpStream::connect(addr).await.expect("the server listens");
         stream.set_nodelay(true).unwrap();
+        Client::over(stream, addr.to_string(), "http", wire).await
+    }
+
+    /// Asks `authority` over `stream`.
+    pub(crate) async fn over<S>(
+        stream: S,
+        authority: String,
+        scheme: &'static str,
+        wire: Wire,
+    ) -> Client
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let io = TokioIo::new(stream);
         let (sender, connection) = match wire {
             Wire::H1 => {
@@ -122,7 +136,8 @@ impl Client {
             }
         };
         Client {
-            addr,
+            authority,
+            scheme,
             sender,
             connection,
         }
@@ -137,7 +152,7 @@ impl Client {
         &mut self,
         mut request: Request<Sent>,
     ) -> hyper::Result<Response<Incoming>> {
-        let authority = self.addr.to_string();
+        let authority = self.authority.clone();
         match &mut self.sender {
             Sender::H1(sender) => {
                 let host = HeaderValue::try_from(authority).unwrap();
@@ -147,7 +162,7 @@ impl Client {
             }
             Sender::H2(sender) => {
                 let uri = Uri::builder()
-                    .scheme("http")
+                    .scheme(self.scheme)
                     .authority(authority)
                     .path_and_query(request.uri().path_and_query().unwrap().clone());
                 *request.uri_mut() = uri.build().unwrap();

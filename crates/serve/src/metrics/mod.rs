@@ -37,10 +37,13 @@ struct Inner {
     registry: Mutex<Registry>,
     families: Families,
     live: Live,
-    known: Mutex<BTreeMap<(Arc<str>, Arc<str>), Arc<ComponentMetrics>>>,
+    known: Mutex<ByName>,
     /// Of connections and of requests that reach no app.
     server: ServerMetrics,
 }
+
+/// By app and component.
+type ByName = BTreeMap<(Arc<str>, Arc<str>), Arc<ComponentMetrics>>;
 
 /// Whose numbers they are. Without a component they are of files and of the host's own answers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]

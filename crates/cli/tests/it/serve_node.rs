@@ -1,0 +1,342 @@
+//! `wharf serve`: apps by host name, a node file that changes, ceilings, metrics and health.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use http::Request;
+use rustix::process::Signal;
+use wharf_testkit::{Sandbox, Server};
+
+use crate::up_client::{Answer, Client, Wire, full, send};
+use crate::up_kitchen::{P2_PURE, P3_PURE, code_cache};
+
+/// How long an app may take to be built and loaded on a busy machine.
+const LOAD_LIMIT: Duration = Duration::from_secs(120);
+
+/// A node and the sandbox that it works in.
+pub(crate) struct Serving {
+    pub(crate) addr: SocketAddr,
+    pub(crate) server: Server,
+    pub(crate) sandbox: Sandbox,
+}
+
+impl Serving {
+    /// Serves what `node`, a node file, says, and waits until the apps are there.
+    #[track_caller]
+    pub(crate) fn start(sandbox: Sandbox, node: &str) -> Serving {
+        sandbox.put("node.toml", node);
+        let command = sandbox.command(["serve"]);
+        let server = command.env("WHARF_CACHE_DIR", code_cache()).start_server();
+        server.wait_for_line(|line| line.contains("\"serving\""), LOAD_LIMIT);
+        Serving {
+            addr: server.addr,
+            server,
+            sandbox,
+        }
+    }
+
+    /// The address that a line of the start tells.
+    #[track_caller]
+    pub(crate) fn addr_after(&self, prefix: &str) -> SocketAddr {
+        let line = self
+            .server
+            .wait_for_line(|line| line.starts_with(prefix), LOAD_LIMIT);
+        line[prefix.len()..].parse().unwrap()
+    }
+
+    #[track_caller]
+    fn admin(&self) -> SocketAddr {
+        self.addr_after("metrics and health on http://")
+    }
+
+    async fn get(&self, host: &str, path: &str) -> Answer {
+        let request = Request::get(path).header("host", host);
+        send(self.addr, request.body(full("")).unwrap()).await
+    }
+}
+
+/// An app of one page that says the app's name.
+pub(crate) fn site(sandbox: &Sandbox, name: &str) {
+    sandbox.put(format!("{name}/public/index.html"), name);
+    sandbox.put(
+        format!("{name}/wharf.toml"),
+        format!(
+            "manifest = 1\nname = \"{name}\"\nversion = \"0.1.0\"\n\
+             [[trigger.http]]\nroute = \"/...\"\nfiles = \"public\"\n"
+        ),
+    );
+}
+
+async fn get(addr: SocketAddr, path: &str) -> Answer {
+    let mut client = Client::connect(addr, Wire::H1).await;
+    client.get(path).await
+}
+
+/// The value of a line of `/metrics`.
+async fn metric(admin: SocketAddr, line: &str) -> Option<f64> {
+    let answer = get(admin, "/metrics").await;
+    let mut values = answer
+        .text()
+        .lines()
+        .filter_map(|have| have.strip_prefix(line)?.strip_prefix(' '));
+    values.next()?.parse().ok()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_host_has_its_app_and_no_other() {
+    let sandbox = crate::sandbox();
+    site(&sandbox, "one");
+    site(&sandbox, "two");
+    sandbox.copy(P2_PURE.file(), "kitchen.wasm");
+    let serving = Serving::start(
+        sandbox,
+        r#"
+node = 1
+listen = ["127.0.0.1:0"]
+admin = "none"
+[app.one]
+source = "one"
+hosts = ["one.example", "127.0.0.1"]
+[app.two]
+source = "two"
+hosts = ["*.two.example"]
+[app.kitchen]
+source = "kitchen.wasm"
+hosts = ["kitchen.example"]
+"#,
+    );
+    for (host, says) in [
+        ("one.example", "one"),
+        ("ONE.example:8080", "one"),
+        ("127.0.0.1", "one"),
+        ("a.two.example", "two"),
+        ("kitchen.example", "hello\n"),
+    ] {
+        assert_eq!(serving.get(host, "/").await.text(), says, "{host}");
+    }
+    for host in [
+        "two.example",
+        "localhost",
+        "three.example",
+        "one.example.evil",
+    ] {
+        let answer = serving.get(host, "/").await;
+        assert_eq!(answer.status, 421, "{host}");
+    }
+    let answer = serving.get("one.example@evil", "/").await;
+    assert_eq!(answer.status, 400);
+    // The log tells which app it was, by the node's name for it.
+    let of_kitchen =
+        |line: &str| line.contains("\"request\"") && line.contains("\"app\":\"kitchen\"");
+    serving.server.wait_for_line(of_kitchen, LOAD_LIMIT);
+    assert_eq!(serving.server.terminate(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sighup_reads_the_node_file_again_and_a_bad_one_changes_nothing() {
+    let sandbox = crate::sandbox();
+    site(&sandbox, "one");
+    site(&sandbox, "two");
+    let head = "node = 1\nlisten = [\"127.0.0.1:0\"]\nadmin = \"none\"\n";
+    let serving = Serving::start(sandbox, &format!("{head}[app.one]\nsource = \"one\"\n"));
+    let mut client = Client::connect(serving.addr, Wire::H1).await;
+    assert_eq!(client.get("/").await.text(), "one");
+
+    let mark = serving.server.mark();
+    serving
+        .sandbox
+        .put("node.toml", format!("{head}[app.one]\nsorce = \"one\"\n"));
+    serving.server.signal(Signal::HUP);
+    let goes_on = |line: &str| line.contains("goes on with what it had");
+    serving
+        .server
+        .wait_for_line_after(mark, goes_on, LOAD_LIMIT);
+    assert_eq!(client.get("/").await.text(), "one");
+
+    let mark = serving.server.mark();
+    serving
+        .sandbox
+        .put("node.toml", format!("{head}[app.two]\nsource = \"two\"\n"));
+    serving.server.signal(Signal::HUP);
+    let there = |line: &str| line.contains("\"serving\"") && line.contains("\"two\"");
+    serving.server.wait_for_line_after(mark, there, LOAD_LIMIT);
+    while client.get("/").await.text() != "two" {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ceiling_holds_and_what_it_costs_is_counted() {
+    for kitchen in [P2_PURE, P3_PURE] {
+        let sandbox = crate::sandbox();
+        sandbox.copy(kitchen.file(), "kitchen.wasm");
+        let serving = Serving::start(
+            sandbox,
+            r#"
+node = 1
+listen = ["127.0.0.1:0"]
+admin = "127.0.0.1:0"
+[ceilings]
+cpu = "50ms"
+memory = "32MiB"
+[app.kitchen]
+source = "kitchen.wasm"
+"#,
+        );
+        let admin = serving.admin();
+        let lowered =
+            |line: &str| line.contains("the node gives less") && line.contains("\"limit\":\"cpu\"");
+        serving.server.wait_for_line(lowered, LOAD_LIMIT);
+        assert_eq!(get(serving.addr, "/").await.text(), "hello\n");
+        assert_eq!(get(serving.addr, "/loop").await.status, 500);
+        assert_eq!(get(serving.addr, "/oom").await.status, 500);
+        // The host's answer does not say more to strangers than that it failed.
+        assert!(!get(serving.addr, "/loop").await.text().contains("CPU"));
+
+        let of = r#"app="kitchen",component="kitchen""#;
+        for (line, least) in [
+            (format!("wharf_requests_total{{{of},code=\"2xx\"}}"), 1.0),
+            (format!("wharf_requests_total{{{of},code=\"5xx\"}}"), 3.0),
+            (
+                format!("wharf_faults_total{{{of},kind=\"limit\",limit=\"cpu\"}}"),
+                2.0,
+            ),
+            (
+                format!("wharf_faults_total{{{of},kind=\"limit\",limit=\"memory\"}}"),
+                1.0,
+            ),
+            (format!("wharf_guest_cpu_seconds_total{{{of}}}"), 0.08),
+            (format!("wharf_guest_ticks_total{{{of}}}"), 2.0),
+            (format!("wharf_request_duration_seconds_count{{{of}}}"), 4.0),
+            (format!("wharf_instances_made_total{{{of}}}"), 3.0),
+        ] {
+            let value = metric(admin, &line).await;
+            assert!(
+                value.is_some_and(|value| value >= least),
+                "{line}: {value:?}"
+            );
+        }
+        let limit = metric(admin, "wharf_guest_memory_limit_bytes{app=\"\"}").await;
+        assert!(limit.is_some_and(|limit| limit > 0.0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_over_its_memory_gets_503_and_its_neighbour_does_not() {
+    let sandbox = crate::sandbox();
+    sandbox.copy(P2_PURE.file(), "kitchen.wasm");
+    let serving = Serving::start(
+        sandbox,
+        r#"
+node = 1
+listen = ["127.0.0.1:0"]
+admin = "127.0.0.1:0"
+[app.small]
+source = "kitchen.wasm"
+hosts = ["small.example"]
+memory = "1MiB"
+[app.large]
+source = "kitchen.wasm"
+hosts = ["large.example"]
+"#,
+    );
+    let admin = serving.admin();
+    let answer = serving.get("small.example", "/").await;
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert_eq!(answer.header("retry-after"), "1");
+    assert_eq!(serving.get("large.example", "/").await.text(), "hello\n");
+    let line =
+        r#"wharf_requests_refused_total{app="small",component="kitchen",reason="node_memory"}"#;
+    assert_eq!(metric(admin, line).await, Some(1.0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_admin_address_tells_health_and_takes_no_name_but_its_own() {
+    let sandbox = crate::sandbox();
+    site(&sandbox, "one");
+    let serving = Serving::start(
+        sandbox,
+        "node = 1\nlisten = [\"127.0.0.1:0\"]\nadmin = \"127.0.0.1:0\"\n[app.one]\nsource = \"one\"\n",
+    );
+    let admin = serving.admin();
+    assert_eq!(get(admin, "/healthz").await.text(), "ok\n");
+    assert_eq!(get(admin, "/readyz").await.text(), "ready\n");
+    let metrics = get(admin, "/metrics").await;
+    assert!(
+        metrics
+            .header("content-type")
+            .starts_with("application/openmetrics-text")
+    );
+    assert!(metrics.text().ends_with("# EOF\n"), "{}", metrics.text());
+    assert_eq!(get(admin, "/other").await.status, 404);
+    let post = Request::post("/metrics").body(full("")).unwrap();
+    assert_eq!(send(admin, post).await.status, 405);
+    let rebound = Request::get("/metrics").header("host", "evil.example");
+    assert_eq!(
+        send(admin, rebound.body(full("")).unwrap()).await.status,
+        421
+    );
+    // What is for the operator is not for clients.
+    assert_eq!(get(serving.addr, "/metrics").await.status, 404);
+}
+
+#[test]
+fn mistakes_in_what_is_given_are_told_with_a_hint() {
+    let sandbox = crate::sandbox();
+    site(&sandbox, "one");
+    let check = |node: Option<&str>, wrong: &[&str]| {
+        if let Some(node) = node {
+            sandbox.put("node.toml", node);
+        }
+        for arguments in [&["serve", "--check"][..], &["serve"]] {
+            let output = sandbox.wharf(arguments);
+            assert_eq!(output.code, 1, "{output:?}");
+            for wrong in wrong {
+                assert!(output.stderr.contains(wrong), "{wrong}: {}", output.stderr);
+            }
+        }
+    };
+    check(
+        None,
+        &["there is no node.toml", "hint: write one with `node = 1`"],
+    );
+    check(
+        Some("node = 1\n"),
+        &["names no app", "hint: add `[app.NAME]`"],
+    );
+    check(
+        Some("node = 1\nhosts = []\n"),
+        &["unknown key `hosts`", "--> node.toml:2:1"],
+    );
+    let app = |source: &str| {
+        format!(
+            "node = 1\nlisten = [\"127.0.0.1:0\"]\nadmin = \"none\"\n[app.a]\nsource = \"{source}\"\n"
+        )
+    };
+    check(
+        Some(&app("nowhere")),
+        &["app `a`: there is no file, folder or app `nowhere`"],
+    );
+    sandbox.put(
+        "empty/wharf.toml",
+        "manifest = 1\nname = \"a\"\nversion = \"0.1.0\"\n",
+    );
+    check(Some(&app("empty")), &["app `a`: "]);
+}
+
+#[test]
+fn check_builds_and_opens_nothing() {
+    let sandbox = crate::sandbox();
+    site(&sandbox, "one");
+    sandbox.copy(P2_PURE.file(), "kitchen.wasm");
+    sandbox.put(
+        "node.toml",
+        "node = 1\n[ceilings]\ncpu = \"100ms\"\n[app.one]\nsource = \"one\"\nhosts = [\"one.example\"]\n[app.rest]\nsource = \"kitchen.wasm\"\n",
+    );
+    let command = sandbox.command(["serve", "--check"]);
+    let output = command.env("WHARF_CACHE_DIR", code_cache()).output();
+    assert_eq!(output.code, 0, "{output:?}");
+    let expected = "one  one.example\nrest  (all other hosts)\n  kitchen: cpu is 100ms, not 1s as its manifest asks\n";
+    assert_eq!(output.stdout, expected);
+    assert!(!output.stderr.contains("listening"), "{}", output.stderr);
+}
