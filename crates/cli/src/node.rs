@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use wharf_manifest::ByteSize;
 use wharf_serve::log::{Log, LogOptions};
-use wharf_serve::{Admin, Metrics, Node, Runtime, RuntimeOptions, ServeError, Server};
+use wharf_serve::{Admin, Metrics, Node, Runtime, RuntimeOptions, ServeError, Server, Telemetry};
 
 use crate::error::{self, CliError};
 use crate::paths;
@@ -18,6 +18,8 @@ use crate::stop::Stop;
 
 /// How long the log may take to write what is left when the server ends.
 const LOG_FLUSH: Duration = Duration::from_secs(2);
+/// How long a collector may take to be given what is left.
+const EXPORT_FLUSH: Duration = Duration::from_secs(3);
 
 /// Starts to listen for the operator.
 pub(crate) async fn bind_admin(addr: SocketAddr) -> Result<Admin, CliError> {
@@ -44,9 +46,25 @@ pub(crate) fn announce(server: &Server, admin: Option<&Admin>) -> SocketAddr {
     first.expect("a server listens somewhere")
 }
 
-pub(crate) fn start_log(options: LogOptions) -> Result<Log, CliError> {
-    Log::start(LogSink, options)
-        .map_err(|error| CliError::new(format!("cannot start the log: {error}")))
+/// The traces and logs that the environment asks to be exported.
+pub(crate) fn telemetry() -> Result<Option<Telemetry>, CliError> {
+    Telemetry::from_environment(tokio::runtime::Handle::current())
+        .map_err(|error| CliError::from_parts(&error, Some(error.hint())))
+}
+
+pub(crate) fn start_log(
+    options: LogOptions,
+    telemetry: Option<&Telemetry>,
+) -> Result<Log, CliError> {
+    let log = match telemetry {
+        Some(telemetry) => Log::start_with(LogSink, options, telemetry.clone()),
+        None => Log::start(LogSink, options),
+    };
+    let log = log.map_err(|error| CliError::new(format!("cannot start the log: {error}")))?;
+    if let Some(telemetry) = telemetry {
+        telemetry.report_to(log.clone());
+    }
+    Ok(log)
 }
 
 /// The engine and the pools, with `memory` for all guests together.
@@ -75,11 +93,16 @@ pub(crate) async fn run(server: Server, node: Arc<Node>, stop: &mut Stop) {
     }
 }
 
-/// Writes what is left of the log.
-pub(crate) async fn flush(log: Log) {
-    tokio::task::spawn_blocking(move || log.flush(LOG_FLUSH))
-        .await
-        .ok();
+/// Writes what is left of the log, and exports what is left of it.
+pub(crate) async fn flush(log: Log, telemetry: Option<Telemetry>) {
+    tokio::task::spawn_blocking(move || {
+        log.flush(LOG_FLUSH);
+        if let Some(telemetry) = telemetry {
+            telemetry.shutdown(EXPORT_FLUSH);
+        }
+    })
+    .await
+    .ok();
 }
 
 /// A task that ends when this is dropped.

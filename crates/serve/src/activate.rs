@@ -15,7 +15,7 @@ use wharf_manifest::{
     AppName, ByteSize, Ceilings, Component, ComponentName, HttpTarget, Limits, Lowered,
 };
 
-use crate::app::{LiveApp, Target};
+use crate::app::{LiveApp, Route, Target};
 use crate::component::{Blueprint, LiveComponent, shared_name};
 use crate::files::{BlobCache, BlobCacheOptions, Files, FilesOptions};
 use crate::log::{Level, Log, Message};
@@ -206,9 +206,13 @@ pub fn activate(
                 Target::Files(Files::new(tree, options, runtime.blobs.clone()))
             }
         };
-        routes.push((trigger.route.clone(), target));
+        routes.push(Route {
+            pattern: trigger.route.clone(),
+            text: trigger.route.to_string().into(),
+            target,
+        });
     }
-    routes.sort_by_key(|(route, _)| std::cmp::Reverse(route.specificity()));
+    routes.sort_by_key(|route| std::cmp::Reverse(route.pattern.specificity()));
     Ok(LiveApp {
         metrics: runtime.metrics.component(&app_name, &"".into()),
         name: app_name,

@@ -14,9 +14,18 @@ pub struct LiveApp {
     pub(crate) name: Arc<str>,
     pub(crate) digest: Digest,
     /// The most specific first: the first that matches is the one.
-    pub(crate) routes: Vec<(RoutePattern, Target)>,
+    pub(crate) routes: Vec<Route>,
     /// Of its files and of requests that no route matches.
     pub(crate) metrics: Arc<ComponentMetrics>,
+}
+
+/// Which paths, and where they lead.
+#[derive(Debug)]
+pub(crate) struct Route {
+    pub(crate) pattern: RoutePattern,
+    /// The pattern as the manifest writes it.
+    pub(crate) text: Arc<str>,
+    pub(crate) target: Target,
 }
 
 /// Where a route leads.
@@ -49,10 +58,8 @@ impl LiveApp {
         }
     }
 
-    pub(crate) fn target(&self, path: &str) -> Option<&Target> {
-        self.routes
-            .iter()
-            .find(|(route, _)| route.matches(path))
-            .map(|(_, target)| target)
+    /// The route that `path` takes.
+    pub(crate) fn route(&self, path: &str) -> Option<&Route> {
+        self.routes.iter().find(|route| route.pattern.matches(path))
     }
 }

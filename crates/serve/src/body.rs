@@ -14,7 +14,7 @@ use http_body_util::Full;
 use crate::component::GuestBody;
 use crate::files::FileBody;
 use crate::length::{announced, has_no_body};
-use crate::log::{Log, RequestEvent, RequestId};
+use crate::log::{Log, RequestEvent, RequestId, Wire};
 use crate::metrics::ComponentMetrics;
 use crate::watch::DevBody;
 
@@ -82,6 +82,9 @@ pub(crate) struct Account {
     pub(crate) client: std::net::IpAddr,
     pub(crate) error: Option<String>,
     pub(crate) metrics: Active,
+    pub(crate) wire: Wire,
+    pub(crate) route: Option<Arc<str>>,
+    pub(crate) parent_span: Option<u64>,
 }
 
 /// A request that is counted as one in work where it was last seen.
@@ -118,6 +121,9 @@ impl Account {
             bytes_out,
             error: self.error.take(),
             client: Some(self.client),
+            wire: self.wire,
+            route: self.route.take(),
+            parent_span: self.parent_span,
         });
     }
 }

@@ -43,6 +43,7 @@ mod patience;
 mod process_stat;
 mod request;
 mod server;
+mod telemetry;
 mod tls;
 
 pub use activate::{ActivateError, AppTerms, Runtime, RuntimeOptions, activate};
@@ -51,4 +52,5 @@ pub use app::LiveApp;
 pub use metrics::Metrics;
 pub use node::{Node, NodeOptions};
 pub use server::{Endpoint, ServeError, Server, ServerOptions};
+pub use telemetry::{Telemetry, TelemetryError};
 pub use tls::{CertificatePaths, Tls, TlsError};

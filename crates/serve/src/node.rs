@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use http::{Method, Request, Response, StatusCode, Version};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Incoming;
@@ -19,9 +19,10 @@ use crate::body::{Account, AccountedBody, Active, AnswerBody, Pending};
 use crate::component::{Admitted, LiveComponent};
 use crate::files::FileRequest;
 use crate::hosts::Hosts;
-use crate::log::{Log, RequestId};
+use crate::log::{Log, RequestId, Wire};
 use crate::metrics::{ComponentMetrics, Metrics};
 use crate::request::{self, Origin, Peer};
+use crate::telemetry::{TRACEPARENT, Telemetry, TraceParent};
 use crate::watch::{DevOverlay, InjectBody, Navigation};
 
 /// Settings of a [`Node`].
@@ -31,6 +32,8 @@ pub struct NodeOptions {
     pub show_errors: bool,
     /// The overlay of `wharf up --watch`.
     pub overlay: Option<DevOverlay>,
+    /// Where traces are exported; the log exports what it writes by itself.
+    pub telemetry: Option<Telemetry>,
 }
 
 /// Holds the live apps and answers requests with them. They can be swapped at any time; requests
@@ -44,6 +47,7 @@ pub struct Node {
     strays: Arc<ComponentMetrics>,
     detail: Detail,
     overlay: Option<DevOverlay>,
+    telemetry: Option<Telemetry>,
     is_draining: AtomicBool,
 }
 
@@ -61,6 +65,7 @@ impl Node {
                 Detail::IdOnly
             },
             overlay: options.overlay,
+            telemetry: options.telemetry,
             is_draining: AtomicBool::new(false),
         }
     }
@@ -117,14 +122,15 @@ impl Node {
     /// happens when a client leaves right after asking.
     pub(crate) fn answer(
         self: &Arc<Self>,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
         peer: Peer,
     ) -> impl Future<Output = Response<NodeBody>> + use<> {
         let node = Arc::clone(self);
         let hosts = self.hosts.load();
         let app = hosts.app(request::host(&request)).cloned();
         drop(hosts);
-        let id = RequestId::random();
+        let parent = TraceParent::of(request.headers());
+        let id = self.identify(parent.as_ref(), request.headers_mut());
         let mut pending = Pending::new(Account {
             log: self.log.clone(),
             id,
@@ -141,12 +147,37 @@ impl Node {
                 Some(app) => &app.metrics,
                 None => &self.strays,
             }),
+            wire: Wire {
+                scheme: peer.scheme.as_str(),
+                version: request.version(),
+            },
+            route: None,
+            parent_span: parent.map(|parent| parent.span),
         });
         async move {
             let origin = Origin { id, peer };
             let response = node.finish(app, request, origin, &mut pending).await;
             pending.begin(response)
         }
+    }
+
+    /// An id for a request that says `parent`. If traces are exported, the guest is told of its
+    /// span; if not, it sees what the client said.
+    fn identify(&self, parent: Option<&TraceParent>, headers: &mut HeaderMap) -> RequestId {
+        let id = RequestId::random();
+        let Some(telemetry) = &self.telemetry else {
+            return id;
+        };
+        let trace = parent.map_or(id.trace(), |parent| parent.trace);
+        let is_sampled = telemetry.sampling().keeps(trace, parent);
+        let id = id.in_trace(trace, is_sampled);
+        let own = TraceParent {
+            trace,
+            span: id.span(),
+            is_sampled,
+        };
+        headers.insert(TRACEPARENT.clone(), own.header());
+        id
     }
 
     async fn finish(
@@ -212,9 +243,12 @@ impl Node {
         if let Err(bad) = request::prepare(&mut request, origin) {
             return answer::text(StatusCode::BAD_REQUEST, bad.text());
         }
-        match app.target(request.uri().path()) {
-            None => answer::no_route(request.uri().path()),
-            Some(Target::Files(files)) => {
+        let Some(route) = app.route(request.uri().path()) else {
+            return answer::no_route(request.uri().path());
+        };
+        pending.account().route = Some(Arc::clone(&route.text));
+        match &route.target {
+            Target::Files(files) => {
                 let file = FileRequest {
                     method: request.method(),
                     path: request.uri().path(),
@@ -230,7 +264,7 @@ impl Node {
                     }
                 }
             }
-            Some(Target::Component(component)) => {
+            Target::Component(component) => {
                 let account = pending.account();
                 account.component = Some(Arc::clone(component.name()));
                 account.metrics = Active::new(component.metrics());

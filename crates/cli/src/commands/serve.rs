@@ -203,6 +203,7 @@ async fn serve(args: &Serve, file: NodeFile) -> Outcome {
     let mut hangup = signal(SignalKind::hangup())
         .map_err(|error| CliError::new(format!("cannot handle signals: {error}")))?;
     let tls = file.tls()?;
+    let telemetry = node::telemetry()?;
     let server = Server::bind(file.server_options(tls.as_ref()))
         .await
         .map_err(|error| match &error {
@@ -215,9 +216,13 @@ async fn serve(args: &Serve, file: NodeFile) -> Outcome {
         None => None,
     };
     node::announce(&server, admin.as_ref());
-    let log = node::start_log(LogOptions::new(LogFormat::for_stderr()))?;
+    let options = LogOptions::new(LogFormat::for_stderr());
+    let log = node::start_log(options, telemetry.as_ref())?;
     let metrics = Metrics::new();
-    let options = NodeOptions::default();
+    let options = NodeOptions {
+        telemetry: telemetry.clone(),
+        ..NodeOptions::default()
+    };
     let live = Arc::new(Node::new(log.clone(), metrics.clone(), options));
     let mut tasks = Vec::new();
     tasks.extend(admin.map(|admin| AbortOnDrop::spawn(admin.run(Arc::clone(&live)))));
@@ -243,7 +248,7 @@ async fn serve(args: &Serve, file: NodeFile) -> Outcome {
     node::run(server, live, &mut stop).await;
     cancel.fire();
     drop(tasks);
-    node::flush(log).await;
+    node::flush(log, telemetry).await;
     Ok(ExitCode::SUCCESS)
 }
 

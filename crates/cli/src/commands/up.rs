@@ -37,6 +37,7 @@ pub(crate) fn main(args: &Up) -> Outcome {
 
 async fn up(args: &Up, project: Arc<Project>) -> Outcome {
     let mut stop = Stop::listen()?;
+    let telemetry = node::telemetry()?;
     let server = Server::bind(ServerOptions::new(args.addr))
         .await
         .map_err(|error| CliError::from_parts(&error, Some(error.hint())))?;
@@ -50,7 +51,7 @@ async fn up(args: &Up, project: Arc<Project>) -> Outcome {
         paths_left_out: if args.watch { DevOverlay::PATHS } else { &[] },
         ..LogOptions::new(LogFormat::for_stderr())
     };
-    let log = node::start_log(options)?;
+    let log = node::start_log(options, telemetry.as_ref())?;
     let metrics = Metrics::new();
     let overlay = args.watch.then(DevOverlay::new);
     let node = Arc::new(Node::new(
@@ -60,6 +61,7 @@ async fn up(args: &Up, project: Arc<Project>) -> Outcome {
             // What went wrong inside is for the developer, not for whoever asks from elsewhere.
             show_errors: addr.ip().is_loopback(),
             overlay: overlay.clone(),
+            telemetry: telemetry.clone(),
         },
     ));
     let admin = admin.map(|admin| AbortOnDrop::spawn(admin.run(Arc::clone(&node))));
@@ -90,7 +92,7 @@ async fn up(args: &Up, project: Arc<Project>) -> Outcome {
     if let Some(watching) = watching {
         watching.abort();
     }
-    node::flush(log).await;
+    node::flush(log, telemetry).await;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -155,7 +155,9 @@ fn help_of_up() {
 
 #[test]
 fn help_of_serve() {
-    check(&["serve", "--help"], &expect![[r#"
+    check(
+        &["serve", "--help"],
+        &expect![[r#"
         Serve many apps by host name, with TLS, as a node file says
 
         Usage: wharf serve [OPTIONS] [FILE]
@@ -184,7 +186,8 @@ fn help_of_serve() {
           wharf serve
           wharf serve /etc/wharf/node.toml
           wharf serve --check
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]

@@ -145,6 +145,7 @@ fn text_message(message: &Message, paint: Paint, out: &mut String) {
         match value {
             Value::Text(text) => push_printable(&mut field, text),
             Value::Number(number) => push(&mut field, format_args!("{number}")),
+            Value::Request(id) => push(&mut field, format_args!("{id}")),
         }
         paint.write(DIM, &field, out);
     }
@@ -202,6 +203,7 @@ fn json_message(message: &Message, out: &mut String) {
         match value {
             Value::Text(text) => object.text(key, text),
             Value::Number(number) => object.number(key, *number),
+            Value::Request(id) => object.text(key, &id.to_string()),
         }
     }
     object.close();
@@ -357,6 +359,7 @@ mod tests {
     use http::{Method, StatusCode};
 
     use super::*;
+    use crate::log::Wire;
 
     const PLAIN: LogFormat = LogFormat::Text { is_coloured: false };
 
@@ -366,6 +369,12 @@ mod tests {
 
     fn request() -> RequestEvent {
         RequestEvent {
+            wire: Wire {
+                scheme: "http",
+                version: http::Version::HTTP_11,
+            },
+            route: None,
+            parent_span: None,
             time: time(),
             request_id: "7f3a00112233445566778899aabbccdd".parse().unwrap(),
             app: "guestbook".into(),

@@ -61,6 +61,26 @@ pub struct RequestEvent {
     pub error: Option<String>,
     /// The client's address.
     pub client: Option<std::net::IpAddr>,
+    /// How it came.
+    pub wire: Wire,
+    /// The route that it took, as the manifest writes it.
+    pub route: Option<Arc<str>>,
+    /// The span of the client that it is part of.
+    pub parent_span: Option<u64>,
+}
+
+/// How a request came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wire {
+    /// `http` or `https`.
+    pub scheme: &'static str,
+    /// The version of HTTP.
+    pub version: http::Version,
+}
+
+/// Sees every event that is written, on the writer's thread.
+pub(crate) trait Observer: Send {
+    fn observe(&mut self, event: &Event);
 }
 
 /// A line that a guest printed.
@@ -166,6 +186,8 @@ pub enum Value {
     Text(String),
     /// A count or size.
     Number(u64),
+    /// The request that it is about.
+    Request(RequestId),
 }
 
 impl From<String> for Value {
@@ -188,6 +210,6 @@ impl From<u64> for Value {
 
 impl From<RequestId> for Value {
     fn from(id: RequestId) -> Self {
-        Self::Text(id.to_string())
+        Self::Request(id)
     }
 }

@@ -5,8 +5,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{
-    Event, GuestLog, GuestStream, Level, LogBudget, LogFormat, Message, RequestEvent, RequestId,
+    Event, GuestLog, GuestStream, Level, LogBudget, LogFormat, Message, Observer, RequestEvent,
+    RequestId,
 };
+use crate::telemetry::Telemetry;
 
 /// Text is handed to the sink once this much is ready.
 const WRITE_BYTES: usize = 64 << 10;
@@ -80,6 +82,26 @@ impl Log {
     /// # Errors
     /// The system gives no thread.
     pub fn start(sink: impl Write + Send + 'static, options: LogOptions) -> std::io::Result<Self> {
+        Self::start_observed(sink, options, None)
+    }
+
+    /// The same, and each event is shown to `telemetry`, too.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn start_with(
+        sink: impl Write + Send + 'static,
+        options: LogOptions,
+        telemetry: Telemetry,
+    ) -> std::io::Result<Self> {
+        Self::start_observed(sink, options, Some(Box::new(telemetry)))
+    }
+
+    fn start_observed(
+        sink: impl Write + Send + 'static,
+        options: LogOptions,
+        observer: Option<Box<dyn Observer>>,
+    ) -> std::io::Result<Self> {
         let queue = Arc::new(Queue {
             state: Mutex::default(),
             options,
@@ -89,7 +111,7 @@ impl Log {
         let writer = queue.clone();
         std::thread::Builder::new()
             .name("wharf-log".into())
-            .spawn(move || writer.run(sink))?;
+            .spawn(move || writer.run(sink, observer))?;
         Ok(Self {
             handle: Arc::new(Handle { queue }),
         })
@@ -181,12 +203,15 @@ impl Queue {
     }
 
     /// Writes until closed. A sink that fails loses what was written to it; there is nobody to tell.
-    fn run(&self, mut sink: impl Write) {
+    fn run(&self, mut sink: impl Write, mut observer: Option<Box<dyn Observer>>) {
         let mut batch = Vec::new();
         let mut text = String::new();
         while let Some(dropped) = self.take(&mut batch) {
             let count = batch.len() as u64;
             for event in batch.drain(..) {
+                if let Some(observer) = &mut observer {
+                    observer.observe(&event);
+                }
                 self.options.format.write(&event, &mut text);
                 if text.len() >= WRITE_BYTES {
                     let _ = sink.write_all(text.as_bytes());

@@ -6,13 +6,18 @@ use std::str::FromStr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The id of one request: 128 bits, written as 32 hexadecimal digits.
+/// The id of one request: 128 bits, written as 32 hexadecimal digits; with it, the trace that the
+/// request belongs to, whose id is the request's own unless a client began it.
 ///
 /// Ids are a keyed hash (SipHash) of a counter, with keys that are random for each process: they
 /// do not repeat, nobody outside can tell the next one, and making one costs no system call.
 /// They name requests in logs; they are no secret to authorise with.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RequestId(u128);
+pub struct RequestId {
+    id: u128,
+    trace: u128,
+    is_sampled: bool,
+}
 
 impl RequestId {
     /// Makes an id that no other request has.
@@ -22,19 +27,51 @@ impl RequestId {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let (high, low) = KEYS.get_or_init(Default::default);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        Self(u128::from(high.hash_one(count)) << 64 | u128::from(low.hash_one(count)))
+        Self::of(u128::from(high.hash_one(count)) << 64 | u128::from(low.hash_one(count)))
+    }
+
+    fn of(id: u128) -> Self {
+        Self {
+            id,
+            trace: id,
+            is_sampled: false,
+        }
+    }
+
+    /// The same id, of a request in the trace `trace`, whose spans are kept if `is_sampled`.
+    pub(crate) fn in_trace(self, trace: u128, is_sampled: bool) -> Self {
+        Self {
+            trace,
+            is_sampled,
+            ..self
+        }
+    }
+
+    /// The trace.
+    pub(crate) fn trace(self) -> u128 {
+        self.trace
+    }
+
+    /// The request's span: the last half of its id.
+    pub(crate) fn span(self) -> u64 {
+        self.id as u64
+    }
+
+    /// Whether spans of the trace are kept.
+    pub(crate) fn is_sampled(self) -> bool {
+        self.is_sampled
     }
 
     /// The first eight digits, enough to find the rest.
     #[must_use]
     pub fn short(self) -> String {
-        format!("{:08x}", self.0 >> 96)
+        format!("{:08x}", self.id >> 96)
     }
 }
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
+        write!(f, "{:032x}", self.id)
     }
 }
 
@@ -57,7 +94,7 @@ impl FromStr for RequestId {
             return Err(ParseRequestIdError);
         }
         u128::from_str_radix(text, 16)
-            .map(Self)
+            .map(Self::of)
             .map_err(|_| ParseRequestIdError)
     }
 }
@@ -74,7 +111,7 @@ mod tests {
         assert_eq!(ids.len(), 1000);
         let halves: HashSet<_> = ids
             .iter()
-            .flat_map(|id| [id.0 as u64, (id.0 >> 64) as u64])
+            .flat_map(|id| [id.id as u64, (id.id >> 64) as u64])
             .collect();
         assert_eq!(halves.len(), 2000, "the halves are keyed apart");
         for id in ids {
