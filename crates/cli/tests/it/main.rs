@@ -21,6 +21,7 @@ mod up_http;
 mod up_kitchen;
 mod up_limits;
 mod up_process;
+mod up_telemetry;
 mod up_watch;
 mod up_wire;
 

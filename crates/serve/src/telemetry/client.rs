@@ -113,7 +113,9 @@ impl HttpClient for CollectorClient {
             Ok::<_, HttpError>(Response::from_parts(head, body.to_bytes()))
         };
         // The caller's thread is no part of the runtime.
-        let task = self.runtime.spawn(tokio::time::timeout(TIME, sending));
+        let task = self
+            .runtime
+            .spawn(async move { tokio::time::timeout(TIME, sending).await });
         let result: Result<Response<Bytes>, HttpError> = match task.await {
             Ok(Ok(result)) => result,
             Ok(Err(late)) => Err(late.into()),
