@@ -10,6 +10,7 @@ use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::drain::Draining;
+use crate::http1::{Gate, Ledger};
 use crate::node::Node;
 use crate::patience::Patience;
 use crate::request::Peer;
@@ -39,7 +40,8 @@ impl Protocols {
         builder
             .http1()
             .timer(TokioTimer::new())
-            .header_read_timeout(options.header_time)
+            // The gate holds a head back until it is whole, and looks after the time.
+            .header_read_timeout(None)
             .http2()
             .timer(TokioTimer::new())
             .max_concurrent_streams(H2_STREAMS_MAX)
@@ -59,18 +61,24 @@ impl Protocols {
     ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let service = service_fn(move |request| {
-            let answer = node.answer(request, peer);
-            async move { Ok::<_, Infallible>(answer.await) }
+        let ledger = Arc::new(Ledger::default());
+        let service = service_fn({
+            let ledger = Arc::clone(&ledger);
+            move |request| {
+                let number = ledger.arrive();
+                let ledger = Arc::clone(&ledger);
+                let refused = move || ledger.refusal_of(number);
+                let answer = node.answer(request, peer, refused);
+                async move { Ok::<_, Infallible>(answer.await) }
+            }
         });
         let ConnectionOptions {
             header_time,
             write_time,
         } = self.options;
-        let stream = Patience::new(stream, header_time, write_time);
-        let connection = self
-            .builder
-            .serve_connection(TokioIo::new(stream), service);
+        let stream = Patience::new(stream, write_time);
+        let stream = Gate::new(stream, peer.scheme, header_time, ledger);
+        let connection = self.builder.serve_connection(TokioIo::new(stream), service);
         let mut connection = std::pin::pin!(connection);
         // A connection that fails is the client's matter: it left, or broke the protocol.
         tokio::select! {

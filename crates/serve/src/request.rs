@@ -50,6 +50,14 @@ impl Scheme {
             Scheme::Https => "https",
         }
     }
+
+    /// The port that need not be named.
+    pub(crate) fn port(self) -> u16 {
+        match self {
+            Scheme::Http => 80,
+            Scheme::Https => 443,
+        }
+    }
 }
 
 impl From<Scheme> for http::uri::Scheme {
