@@ -16,6 +16,7 @@ mod up_faults;
 mod up_files;
 mod up_grants;
 mod up_http;
+mod up_http1;
 mod up_kitchen;
 mod up_limits;
 mod up_process;

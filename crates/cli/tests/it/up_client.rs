@@ -296,10 +296,14 @@ impl Raw {
     }
 
     pub(crate) async fn exactly(&mut self, count: usize) -> String {
+        String::from_utf8(self.bytes(count).await).unwrap()
+    }
+
+    pub(crate) async fn bytes(&mut self, count: usize) -> Vec<u8> {
         while self.read.len() < count {
             assert!(self.fill().await, "{count} bytes, not {}", self.rest());
         }
-        String::from_utf8(self.read.drain(..count).collect()).unwrap()
+        self.read.drain(..count).collect()
     }
 
     /// All to the connection's end.
