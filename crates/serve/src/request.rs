@@ -7,6 +7,7 @@ use http::header::{CONNECTION, FORWARDED, HOST, HeaderName, HeaderValue, UPGRADE
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, Method, Request, Uri, Version};
 
+use crate::authority::HostPort;
 use crate::log::RequestId;
 
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -17,8 +18,13 @@ pub(crate) static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-
 /// Why a request cannot be handed to an app.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BadRequest {
-    /// HTTP/1.1 demands exactly one valid `Host` (RFC 9112, section 3.2).
+    /// There must be exactly one valid `Host`, or `:authority` (RFC 9112, section 3.2).
     Host,
+    /// `Host` and the target's authority name different hosts (RFC 9112, section 3.2.2; RFC
+    /// 9113, section 8.3.1).
+    OtherHost,
+    /// The target's scheme is neither http nor https.
+    Scheme,
     /// The path has `.` or `..` segments, which clients resolve themselves (RFC 3986, 6.2.2.3).
     DotSegments,
     /// The target is not a path.
@@ -29,6 +35,8 @@ impl BadRequest {
     pub(crate) fn text(self) -> &'static str {
         match self {
             BadRequest::Host => "the request needs one valid Host",
+            BadRequest::OtherHost => "Host is not the host of the target",
+            BadRequest::Scheme => "the target's scheme is neither http nor https",
             BadRequest::DotSegments => "the path has dot segments",
             BadRequest::Target => "the request's target is no path",
         }
@@ -99,7 +107,11 @@ pub(crate) fn prepare<B>(request: &mut Request<B>, origin: Origin) -> Result<(),
     if has_dot_segments(path.path()) {
         return Err(BadRequest::DotSegments);
     }
-    let authority = authority(request)?;
+    // A proxy that has taken TLS off may say https in HTTP/2, where a scheme must be said.
+    if !matches!(request.uri().scheme_str(), None | Some("http" | "https")) {
+        return Err(BadRequest::Scheme);
+    }
+    let authority = authority(request, origin.peer.scheme)?;
     forward(request.headers_mut(), &authority, origin);
     *request.uri_mut() = Uri::builder()
         .scheme(origin.peer.scheme)
@@ -111,7 +123,7 @@ pub(crate) fn prepare<B>(request: &mut Request<B>, origin: Origin) -> Result<(),
 }
 
 /// The authority asked for: of the target if it has one, else of `Host`.
-fn authority<B>(request: &Request<B>) -> Result<Authority, BadRequest> {
+fn authority<B>(request: &Request<B>, scheme: Scheme) -> Result<Authority, BadRequest> {
     let mut hosts = request.headers().get_all(HOST).iter();
     let host = hosts.next();
     if hosts.next().is_some() {
@@ -126,7 +138,15 @@ fn authority<B>(request: &Request<B>) -> Result<Authority, BadRequest> {
         if host.is_none() && request.version() == Version::HTTP_11 {
             return Err(BadRequest::Host);
         }
-        return plain(Ok::<_, ()>(authority.clone()));
+        let authority = plain(Ok::<_, ()>(authority.clone()))?;
+        let is_same = |host: &Authority| {
+            let both = [host, &authority].map(|host| HostPort::parse(host.as_str().as_bytes()));
+            matches!(both, [Some(host), Some(authority)] if host.is_same(&authority, scheme))
+        };
+        if host.is_some_and(|host| !is_same(&host)) {
+            return Err(BadRequest::OtherHost);
+        }
+        return Ok(authority);
     }
     match host {
         Some(host) => Ok(host),
@@ -139,7 +159,7 @@ fn authority<B>(request: &Request<B>) -> Result<Authority, BadRequest> {
 fn plain<E>(authority: Result<Authority, E>) -> Result<Authority, BadRequest> {
     authority
         .ok()
-        .filter(|authority| !authority.as_str().contains('@'))
+        .filter(|authority| HostPort::parse(authority.as_str().as_bytes()).is_some())
         .ok_or(BadRequest::Host)
 }
 
@@ -265,8 +285,16 @@ mod tests {
         check(Request::get("/").version(Version::HTTP_10), Ok(()));
         check(Request::get("http://a.example/x"), Err(BadRequest::Host));
         check(
-            Request::get("http://a.example/x").header("host", "b"),
+            Request::get("http://a.example/x").header("host", "A.example:80"),
             Ok(()),
+        );
+        check(
+            Request::get("http://a.example/x").header("host", "b"),
+            Err(BadRequest::OtherHost),
+        );
+        check(
+            Request::get("ftp://a.example/x").header("host", "a.example"),
+            Err(BadRequest::Scheme),
         );
         check(
             Request::get("http://me@a.example/x").header("host", "b"),

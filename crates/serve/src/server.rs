@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::clients::{Clients, Counted};
 use crate::connection::{ConnectionOptions, Protocols};
 use crate::drain::{Drain, Draining};
 use crate::log::{Level, Message};
@@ -23,21 +24,27 @@ pub struct ServerOptions {
     pub header_time: Duration,
     /// How long a client may take nothing of what is there for it.
     pub write_time: Duration,
+    /// How long a connection may be without a request.
+    pub idle_time: Duration,
     /// Connections at once; what comes beyond is closed.
     pub connections_max: usize,
+    /// Of them, those of one client: an address of IPv4, or a /64 network of IPv6.
+    pub connections_per_client_max: usize,
     /// How long draining may take.
     pub drain: Duration,
 }
 
 impl ServerOptions {
-    /// The defaults: 30 s for a head, 60 s without a byte taken, 10,000 connections, 10 s to
-    /// drain.
+    /// The defaults: 30 s for a head, 60 s without a byte taken, 120 s without a request, 10,000
+    /// connections and 1,000 of each client, 10 s to drain.
     pub fn new(addr: SocketAddr) -> ServerOptions {
         ServerOptions {
             addr,
             header_time: Duration::from_secs(30),
             write_time: Duration::from_secs(60),
+            idle_time: Duration::from_secs(120),
             connections_max: 10_000,
+            connections_per_client_max: 1_000,
             drain: Duration::from_secs(10),
         }
     }
@@ -46,6 +53,7 @@ impl ServerOptions {
         ConnectionOptions {
             header_time: self.header_time,
             write_time: self.write_time,
+            idle_time: self.idle_time,
         }
     }
 }
@@ -132,13 +140,15 @@ impl Server {
         let drain = Drain::new();
         let protocols = Arc::new(Protocols::new(self.options.connection()));
         let places = Arc::new(Semaphore::new(self.options.connections_max));
+        let clients = Clients::new(self.options.connections_per_client_max);
         let mut stop = std::pin::pin!(stop);
         loop {
             tokio::select! {
                 accepted = self.listener.accept() => match accepted {
                     Ok((stream, client)) => {
                         // Without a place the client sees its connection closed.
-                        if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
+                        let place = Place::take(&places, &clients, client);
+                        if let Some(place) = place {
                             connect(stream, client, place, &protocols, &node, drain.watch());
                         }
                     }
@@ -164,10 +174,25 @@ impl Server {
     }
 }
 
+/// A connection's place among all, and among those of its client.
+struct Place {
+    _all: OwnedSemaphorePermit,
+    _client: Counted,
+}
+
+impl Place {
+    fn take(all: &Arc<Semaphore>, clients: &Arc<Clients>, client: SocketAddr) -> Option<Place> {
+        Some(Place {
+            _all: Arc::clone(all).try_acquire_owned().ok()?,
+            _client: clients.count(client.ip())?,
+        })
+    }
+}
+
 fn connect(
     stream: TcpStream,
     client: SocketAddr,
-    place: OwnedSemaphorePermit,
+    place: Place,
     protocols: &Arc<Protocols>,
     node: &Arc<Node>,
     draining: Draining,
@@ -212,18 +237,19 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn beyond_their_number_connections_are_closed() {
-        let server = Server::bind(ServerOptions {
-            connections_max: 1,
-            ..ServerOptions::new("127.0.0.1:0".parse().unwrap())
-        });
-        let server = server.await.unwrap();
+    async fn serve(options: impl FnOnce(&mut ServerOptions)) -> SocketAddr {
+        let mut all = ServerOptions::new("127.0.0.1:0".parse().unwrap());
+        options(&mut all);
+        let server = Server::bind(all).await.unwrap();
         let addr = server.addr();
         let options = LogOptions::new(LogFormat::Text { is_coloured: false });
         let log = Log::start(io::sink(), options).unwrap();
         let node = Arc::new(Node::new(log, NodeOptions::default()));
-        let running = tokio::spawn(server.run(node, std::future::pending()));
+        tokio::spawn(server.run(node, std::future::pending()));
+        addr
+    }
+
+    async fn check_the_second_is_closed(addr: SocketAddr) {
         let mut first = TcpStream::connect(addr).await.unwrap();
         assert!(ask(&mut first).await > 0);
         let mut second = TcpStream::connect(addr).await.unwrap();
@@ -234,6 +260,38 @@ mod tests {
         while ask(&mut TcpStream::connect(addr).await.unwrap()).await == 0 {
             tokio::task::yield_now().await;
         }
-        running.abort();
+    }
+
+    #[tokio::test]
+    async fn beyond_their_number_connections_are_closed() {
+        check_the_second_is_closed(serve(|options| options.connections_max = 1).await).await;
+        let addr = serve(|options| options.connections_per_client_max = 1).await;
+        check_the_second_is_closed(addr).await;
+    }
+
+    async fn rest(stream: &mut TcpStream) -> Vec<u8> {
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).await.unwrap();
+        rest
+    }
+
+    #[tokio::test]
+    async fn a_connection_without_requests_is_closed() {
+        let idle = Duration::from_millis(40);
+        let addr = serve(|options| options.idle_time = idle).await;
+        let mut http1 = TcpStream::connect(addr).await.unwrap();
+        assert!(ask(&mut http1).await > 0);
+        assert!(rest(&mut http1).await.is_empty());
+        let mut http2 = TcpStream::connect(addr).await.unwrap();
+        let hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+        http2.write_all(hello).await.unwrap();
+        let frames = rest(&mut http2).await;
+        let mut types = Vec::new();
+        let mut frames = &frames[..];
+        while let [a, b, c, kind, _, _, _, _, _, after @ ..] = frames {
+            types.push(*kind);
+            frames = &after[u32::from_be_bytes([0, *a, *b, *c]) as usize..];
+        }
+        assert!(types.contains(&7), "GOAWAY: {types:?}");
     }
 }

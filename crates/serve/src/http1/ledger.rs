@@ -40,7 +40,6 @@ impl Ledger {
     }
 
     /// Whether the connection speaks HTTP/2.
-    #[allow(dead_code)]
     pub(crate) fn is_h2(&self) -> bool {
         self.is_h2.load(Ordering::Relaxed)
     }
