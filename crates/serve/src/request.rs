@@ -8,6 +8,7 @@ use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, Method, Request, Uri, Version};
 
 use crate::authority::HostPort;
+use crate::http1::is_target;
 use crate::log::RequestId;
 
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -104,6 +105,10 @@ pub(crate) fn prepare<B>(request: &mut Request<B>, origin: Origin) -> Result<(),
         }
         _ => return Err(BadRequest::Target),
     };
+    // Over HTTP/2 nobody has looked at it.
+    if !path.as_str().bytes().all(is_target) {
+        return Err(BadRequest::Target);
+    }
     if has_dot_segments(path.path()) {
         return Err(BadRequest::DotSegments);
     }
@@ -320,6 +325,12 @@ mod tests {
             check(
                 Request::get(path).header("host", "a"),
                 Err(BadRequest::DotSegments),
+            );
+        }
+        for path in ["/h\u{e4}", "/a\"b"] {
+            check(
+                Request::get(path).header("host", "a"),
+                Err(BadRequest::Target),
             );
         }
         for path in ["/a..b", "/.well-known/x", "/...", "/a%2Fb"] {

@@ -129,6 +129,22 @@ async fn answer(raw: &mut Raw, is_head: bool) -> (u16, Vec<u8>) {
     (status, body)
 }
 
+/// The paths of the requests that reached the guest since `mark`, and the log since then.
+pub(crate) async fn guest_saw(up: &Up, mark: usize) -> (Vec<String>, String) {
+    // All that reached it is logged before this is.
+    get(up.addr, "/counter").await;
+    let end = up.position_after(mark, |line| line["path"] == "/counter");
+    let lines = &up.server.lines()[mark..end];
+    let paths = lines
+        .iter()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|line| line["msg"] == "request" && line["component"].is_string())
+        .filter_map(|line| Some(line["path"].as_str()?.to_owned()))
+        .filter(|path| path != "/counter")
+        .collect();
+    (paths, lines.join("\n"))
+}
+
 /// What is wrong with what came of the case; nothing if nothing is.
 async fn run(up: &Up, case: &Case) -> String {
     let mut wrong = String::new();
@@ -158,20 +174,12 @@ async fn run(up: &Up, case: &Case) -> String {
             let _ = write!(wrong, " then {rest:?};");
         }
     }
-    // All that reached the guest is logged before this is.
-    get(up.addr, "/counter").await;
-    let end = up.position_after(mark, |line| line["path"] == "/counter");
-    let lines = &up.server.lines()[mark..end];
-    let seen = lines
-        .iter()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter(|line| line["msg"] == "request" && line["component"].is_string())
-        .count();
+    let (seen, lines) = guest_saw(up, mark).await;
+    let seen = seen.len();
     let count = |of: fn(&Wanted) -> bool| case.answers.iter().filter(|wanted| of(wanted)).count();
-    let least = count(|wanted| wanted.is_guest_s) + usize::from(case.stays_open) + 1;
+    let least = count(|wanted| wanted.is_guest_s) + usize::from(case.stays_open);
     let most = least + count(|wanted| wanted.may_be_seen);
     if !(least..=most).contains(&seen) {
-        let lines = lines.join("\n");
         let _ = write!(
             wrong,
             " the guest saw {seen} requests, not {least}:\n{lines}"

@@ -52,7 +52,7 @@ pub(super) fn is_value(byte: u8) -> bool {
 }
 
 /// What a request's target may hold.
-pub(super) fn is_target(byte: u8) -> bool {
+pub(crate) fn is_target(byte: u8) -> bool {
     CLASSES[byte as usize] & TARGET != 0
 }
 

@@ -21,6 +21,7 @@ mod refusal;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::bytes::is_target;
 pub(crate) use self::gate::Gate;
 pub(crate) use self::ledger::Ledger;
 pub(crate) use self::refusal::Refusal;
