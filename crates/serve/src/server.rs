@@ -275,6 +275,20 @@ mod tests {
         rest
     }
 
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+    /// The kinds of the frames that come until the server closes the connection.
+    async fn kinds(stream: &mut TcpStream) -> Vec<u8> {
+        let frames = rest(stream).await;
+        let mut kinds = Vec::new();
+        let mut frames = &frames[..];
+        while let [a, b, c, kind, _, _, _, _, _, after @ ..] = frames {
+            kinds.push(*kind);
+            frames = &after[u32::from_be_bytes([0, *a, *b, *c]) as usize..];
+        }
+        kinds
+    }
+
     #[tokio::test]
     async fn a_connection_without_requests_is_closed() {
         let idle = Duration::from_millis(40);
@@ -283,15 +297,30 @@ mod tests {
         assert!(ask(&mut http1).await > 0);
         assert!(rest(&mut http1).await.is_empty());
         let mut http2 = TcpStream::connect(addr).await.unwrap();
-        let hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-        http2.write_all(hello).await.unwrap();
-        let frames = rest(&mut http2).await;
-        let mut types = Vec::new();
-        let mut frames = &frames[..];
-        while let [a, b, c, kind, _, _, _, _, _, after @ ..] = frames {
-            types.push(*kind);
-            frames = &after[u32::from_be_bytes([0, *a, *b, *c]) as usize..];
-        }
-        assert!(types.contains(&7), "GOAWAY: {types:?}");
+        let settings = b"\0\0\0\x04\0\0\0\0\0";
+        let hello = [PREFACE, settings].concat();
+        http2.write_all(&hello).await.unwrap();
+        let kinds = kinds(&mut http2).await;
+        assert!(kinds.contains(&7), "GOAWAY: {kinds:?}");
+    }
+
+    /// The client never opens the window of its stream, and so takes nothing of the answer.
+    #[tokio::test]
+    async fn an_answer_that_nobody_takes_is_ended_and_its_connection_with_it() {
+        let addr = serve(|options| {
+            options.write_time = Duration::from_millis(40);
+            options.idle_time = Duration::from_secs(1);
+        })
+        .await;
+        let mut stream = TcpStream::connect(addr).await.unwrap();
+        let shut = b"\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0\0";
+        // GET http a /, by the indexes of RFC 7541, appendix A.
+        let request = b"\0\0\x06\x01\x05\0\0\0\x01\x82\x86\x84\x41\x01a";
+        let hello = [PREFACE, shut, request].concat();
+        stream.write_all(&hello).await.unwrap();
+        let kinds = kinds(&mut stream).await;
+        assert!(kinds.contains(&1), "HEADERS: {kinds:?}");
+        assert!(!kinds.contains(&0), "no DATA: {kinds:?}");
+        assert!(kinds.contains(&7), "GOAWAY: {kinds:?}");
     }
 }
