@@ -75,7 +75,7 @@ impl Admin {
                 let response = respond(&node, &request);
                 async move { Ok::<_, Infallible>(response) }
             });
-            let stream = Patience::new(stream, PATIENCE, PATIENCE);
+            let stream = Patience::new(stream, PATIENCE);
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(PATIENCE)

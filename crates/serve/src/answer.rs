@@ -1,13 +1,14 @@
 //! Answers that the host gives itself.
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 use http_body_util::Full;
 use wharf_engine::{Fault, LimitHit};
 
 use crate::admission::Refused;
 use crate::body::AnswerBody;
+use crate::http1::Refusal;
 use crate::log::RequestId;
 
 /// How much of an error a client is told.
@@ -32,6 +33,15 @@ pub(crate) fn text(status: StatusCode, text: impl Into<String>) -> Response<Answ
     response
 }
 
+/// What an HTTP/1 request gets that breaks the rules; it is the connection's last.
+pub(crate) fn refusal(refusal: Refusal) -> Response<AnswerBody> {
+    let mut response = text(refusal.status, refusal.text);
+    response
+        .headers_mut()
+        .insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
 /// 404 for a path without a route.
 pub(crate) fn no_route(path: &str) -> Response<AnswerBody> {
     text(StatusCode::NOT_FOUND, format!("no route matches {path}"))
@@ -45,9 +55,12 @@ pub(crate) fn no_upgrade() -> Response<AnswerBody> {
     )
 }
 
-/// 405 for CONNECT.
+/// 405 for CONNECT; what follows it was meant for a tunnel.
 pub(crate) fn no_connect() -> Response<AnswerBody> {
-    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "this is no proxy");
+    let mut response = refusal(Refusal::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "this is no proxy",
+    ));
     response.headers_mut().insert(
         ALLOW,
         HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),

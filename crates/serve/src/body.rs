@@ -11,6 +11,7 @@ use http::{Method, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 
+use crate::answers::Abandon;
 use crate::component::GuestBody;
 use crate::files::FileBody;
 use crate::length::{announced, has_no_body};
@@ -217,6 +218,12 @@ where
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+impl<B: Body> Abandon for AccountedBody<B> {
+    fn abandon(&mut self, why: &'static str) {
+        self.account.error.get_or_insert_with(|| why.to_owned());
     }
 }
 

@@ -8,14 +8,19 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::MissedTickBehavior;
 
+use crate::answers::Answers;
 use crate::drain::Draining;
+use crate::http1::{Gate, Ledger};
 use crate::node::Node;
 use crate::patience::Patience;
 use crate::request::Peer;
 
-/// Streams that one HTTP/2 connection may have open.
-const H2_STREAMS_MAX: u32 = 256;
+/// How long a connection that was told to end may go on without a request.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+/// How often a connection is looked at, at least.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// What holds for each connection.
 #[derive(Debug, Clone)]
@@ -24,6 +29,8 @@ pub(crate) struct ConnectionOptions {
     pub(crate) header_time: Duration,
     /// How long a client may take nothing of what is there for it.
     pub(crate) write_time: Duration,
+    /// How long a connection may be without a request.
+    pub(crate) idle_time: Duration,
 }
 
 /// Speaks HTTP on connections, whatever is below: TCP, or TLS.
@@ -39,10 +46,33 @@ impl Protocols {
         builder
             .http1()
             .timer(TokioTimer::new())
-            .header_read_timeout(options.header_time)
+            // The gate holds a head back until it is whole, and looks after the time.
+            .header_read_timeout(None)
+            // Twice the largest head; what a client may have us hold, either way.
+            .max_buf_size(128 << 10);
+        builder
             .http2()
             .timer(TokioTimer::new())
-            .max_concurrent_streams(H2_STREAMS_MAX)
+            // Requests that one connection has at work. A stream's state lives as long as it is
+            // open, and each may hold a guest.
+            .max_concurrent_streams(128)
+            // A head, decoded: a bomb of references to one large entry of HPACK's table counts
+            // each time, and CONTINUATION frames end with it. As large as for HTTP/1. (The table
+            // has the 4 KiB of RFC 7541.)
+            .max_header_list_size(64 << 10)
+            .max_frame_size(16 << 10)
+            // What a client may send before its content is read; fixed, so that it cannot have
+            // us make them larger. One stream cannot take all that the connection has.
+            .initial_stream_window_size(256 << 10)
+            .initial_connection_window_size(1 << 20)
+            .adaptive_window(false)
+            // Of an answer that the client does not take, for each stream.
+            .max_send_buf_size(64 << 10)
+            // Streams that were reset before they were looked at: rapid reset (CVE-2023-44487).
+            .max_pending_accept_reset_streams(20)
+            // Streams that the client made us reset in all (CVE-2025-8671, MadeYouReset).
+            .max_local_error_reset_streams(128)
+            // A client that vanished is noticed, if it has a request at work.
             .keep_alive_interval(Some(Duration::from_secs(30)))
             .keep_alive_timeout(Duration::from_secs(20));
         Protocols { builder, options }
@@ -59,23 +89,50 @@ impl Protocols {
     ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let service = service_fn(move |request| {
-            let answer = node.answer(request, peer);
-            async move { Ok::<_, Infallible>(answer.await) }
-        });
         let ConnectionOptions {
             header_time,
             write_time,
+            idle_time,
         } = self.options;
-        let stream = Patience::new(stream, header_time, write_time);
+        let ledger = Arc::new(Ledger::default());
+        let answers = Answers::new();
+        let service = service_fn({
+            let (ledger, answers) = (Arc::clone(&ledger), Arc::clone(&answers));
+            move |request| {
+                let under_way = answers.begin();
+                let number = ledger.arrive();
+                let is_h2 = ledger.is_h2();
+                let ledger = Arc::clone(&ledger);
+                let refused = move || ledger.refusal_of(number);
+                let answer = node.answer(request, peer, refused);
+                async move { Ok::<_, Infallible>(under_way.answer(answer.await, is_h2)) }
+            }
+        });
+        let stream = Patience::new(stream, write_time);
+        let stream = Gate::new(stream, peer.scheme, header_time, ledger);
         let connection = self.builder.serve_connection(TokioIo::new(stream), service);
         let mut connection = std::pin::pin!(connection);
-        // A connection that fails is the client's matter: it left, or broke the protocol.
-        tokio::select! {
-            _ = &mut connection => {}
-            () = draining.begun() => {
+        let look_every = LOOK_EVERY.min(write_time.min(idle_time) / 4);
+        let mut look = tokio::time::interval(look_every.max(Duration::from_millis(1)));
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut is_ending = false;
+        loop {
+            let was_ending = is_ending;
+            tokio::select! {
+                // A connection that fails is the client's matter: it left, or broke the protocol.
+                _ = &mut connection => return,
+                () = draining.begun(), if !is_ending => is_ending = true,
+                _ = look.tick() => {
+                    // Who lets one answer lie gets no others: what h2 keeps of a stream whose
+                    // window stays shut goes with the connection.
+                    is_ending |= answers.end_lying(write_time) || answers.idle() >= idle_time;
+                    if was_ending && answers.idle() >= LAST_WORDS.min(idle_time) {
+                        return;
+                    }
+                }
+            }
+            if is_ending && !was_ending {
                 connection.as_mut().graceful_shutdown();
-                let _ = connection.await;
             }
         }
     }

@@ -1,7 +1,10 @@
 //! The node: hands each request to the live app.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -19,6 +22,7 @@ use crate::body::{Account, AccountedBody, Active, AnswerBody, Pending};
 use crate::component::{Admitted, LiveComponent};
 use crate::files::FileRequest;
 use crate::hosts::Hosts;
+use crate::http1::Refusal;
 use crate::log::{Log, RequestId, Wire};
 use crate::metrics::{ComponentMetrics, Metrics};
 use crate::request::{self, Origin, Peer};
@@ -118,13 +122,18 @@ impl Node {
         self.overlay.as_ref()
     }
 
-    /// Answers one request. It is logged even if the future is dropped before its first poll, as
-    /// happens when a client leaves right after asking.
-    pub(crate) fn answer(
+    /// Answers one request, or refuses it as soon as `refused` says so and its answer has not
+    /// begun. It is logged even if the future is dropped before its first poll, as happens when a
+    /// client leaves right after asking.
+    pub(crate) fn answer<F>(
         self: &Arc<Self>,
         mut request: Request<Incoming>,
         peer: Peer,
-    ) -> impl Future<Output = Response<NodeBody>> + use<> {
+        refused: F,
+    ) -> impl Future<Output = Response<NodeBody>> + use<F>
+    where
+        F: Fn() -> Option<Refusal>,
+    {
         let node = Arc::clone(self);
         let hosts = self.hosts.load();
         let app = hosts.app(request::host(&request)).cloned();
@@ -156,7 +165,17 @@ impl Node {
         });
         async move {
             let origin = Origin { id, peer };
-            let response = node.finish(app, request, origin, &mut pending).await;
+            let answer = unless(refused, node.finish(app, request, origin, &mut pending));
+            let response = match answer.await {
+                Ok(response) => response,
+                Err(refusal) => {
+                    node.metrics.server().bad_request();
+                    let account = pending.account();
+                    account.metrics = Active::new(&node.strays);
+                    account.error = Some(refusal.text.to_owned());
+                    Navigation::other().finish(answer::refusal(refusal))
+                }
+            };
             pending.begin(response)
         }
     }
@@ -329,6 +348,20 @@ pub(crate) enum Readiness {
     NoApp,
     /// It is about to end.
     Draining,
+}
+
+/// What `answer` comes to, unless the request is refused meanwhile. Whoever refuses does so in
+/// the task that polls this.
+async fn unless<T>(
+    refused: impl Fn() -> Option<Refusal>,
+    answer: impl Future<Output = T>,
+) -> Result<T, Refusal> {
+    let mut answer = pin!(answer);
+    poll_fn(|cx| match refused() {
+        Some(refusal) => Poll::Ready(Err(refusal)),
+        None => answer.as_mut().poll(cx).map(Ok),
+    })
+    .await
 }
 
 /// A request body as the guest reads it.

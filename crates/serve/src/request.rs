@@ -7,6 +7,8 @@ use http::header::{CONNECTION, FORWARDED, HOST, HeaderName, HeaderValue, UPGRADE
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, Method, Request, Uri, Version};
 
+use crate::authority::HostPort;
+use crate::http1::is_target;
 use crate::log::RequestId;
 
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -17,8 +19,13 @@ pub(crate) static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-
 /// Why a request cannot be handed to an app.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BadRequest {
-    /// HTTP/1.1 demands exactly one valid `Host` (RFC 9112, section 3.2).
+    /// There must be exactly one valid `Host`, or `:authority` (RFC 9112, section 3.2).
     Host,
+    /// `Host` and the target's authority name different hosts (RFC 9112, section 3.2.2; RFC
+    /// 9113, section 8.3.1).
+    OtherHost,
+    /// The target's scheme is neither http nor https.
+    Scheme,
     /// The path has `.` or `..` segments, which clients resolve themselves (RFC 3986, 6.2.2.3).
     DotSegments,
     /// The target is not a path.
@@ -29,6 +36,8 @@ impl BadRequest {
     pub(crate) fn text(self) -> &'static str {
         match self {
             BadRequest::Host => "the request needs one valid Host",
+            BadRequest::OtherHost => "Host is not the host of the target",
+            BadRequest::Scheme => "the target's scheme is neither http nor https",
             BadRequest::DotSegments => "the path has dot segments",
             BadRequest::Target => "the request's target is no path",
         }
@@ -47,6 +56,14 @@ impl Scheme {
         match self {
             Scheme::Http => "http",
             Scheme::Https => "https",
+        }
+    }
+
+    /// The port that need not be named.
+    pub(crate) fn port(self) -> u16 {
+        match self {
+            Scheme::Http => 80,
+            Scheme::Https => 443,
         }
     }
 }
@@ -101,10 +118,18 @@ pub(crate) fn prepare<B>(request: &mut Request<B>, origin: Origin) -> Result<(),
         }
         _ => return Err(BadRequest::Target),
     };
+    // Over HTTP/2 nobody has looked at it.
+    if !path.as_str().bytes().all(is_target) {
+        return Err(BadRequest::Target);
+    }
     if has_dot_segments(path.path()) {
         return Err(BadRequest::DotSegments);
     }
-    let authority = authority(request)?;
+    // A proxy that has taken TLS off may say https in HTTP/2, where a scheme must be said.
+    if !matches!(request.uri().scheme_str(), None | Some("http" | "https")) {
+        return Err(BadRequest::Scheme);
+    }
+    let authority = authority(request, origin.peer.scheme)?;
     forward(request.headers_mut(), &authority, origin);
     *request.uri_mut() = Uri::builder()
         .scheme(origin.peer.scheme)
@@ -116,7 +141,7 @@ pub(crate) fn prepare<B>(request: &mut Request<B>, origin: Origin) -> Result<(),
 }
 
 /// The authority asked for: of the target if it has one, else of `Host`.
-fn authority<B>(request: &Request<B>) -> Result<Authority, BadRequest> {
+fn authority<B>(request: &Request<B>, scheme: Scheme) -> Result<Authority, BadRequest> {
     let mut hosts = request.headers().get_all(HOST).iter();
     let host = hosts.next();
     if hosts.next().is_some() {
@@ -131,7 +156,15 @@ fn authority<B>(request: &Request<B>) -> Result<Authority, BadRequest> {
         if host.is_none() && request.version() == Version::HTTP_11 {
             return Err(BadRequest::Host);
         }
-        return plain(Ok::<_, ()>(authority.clone()));
+        let authority = plain(Ok::<_, ()>(authority.clone()))?;
+        let is_same = |host: &Authority| {
+            let both = [host, &authority].map(|host| HostPort::parse(host.as_str().as_bytes()));
+            matches!(both, [Some(host), Some(authority)] if host.is_same(&authority, scheme))
+        };
+        if host.is_some_and(|host| !is_same(&host)) {
+            return Err(BadRequest::OtherHost);
+        }
+        return Ok(authority);
     }
     match host {
         Some(host) => Ok(host),
@@ -144,7 +177,7 @@ fn authority<B>(request: &Request<B>) -> Result<Authority, BadRequest> {
 fn plain<E>(authority: Result<Authority, E>) -> Result<Authority, BadRequest> {
     authority
         .ok()
-        .filter(|authority| !authority.as_str().contains('@'))
+        .filter(|authority| HostPort::parse(authority.as_str().as_bytes()).is_some())
         .ok_or(BadRequest::Host)
 }
 
@@ -291,8 +324,16 @@ mod tests {
         check(Request::get("/").version(Version::HTTP_10), Ok(()));
         check(Request::get("http://a.example/x"), Err(BadRequest::Host));
         check(
-            Request::get("http://a.example/x").header("host", "b"),
+            Request::get("http://a.example/x").header("host", "A.example:80"),
             Ok(()),
+        );
+        check(
+            Request::get("http://a.example/x").header("host", "b"),
+            Err(BadRequest::OtherHost),
+        );
+        check(
+            Request::get("ftp://a.example/x").header("host", "a.example"),
+            Err(BadRequest::Scheme),
         );
         check(
             Request::get("http://me@a.example/x").header("host", "b"),
@@ -318,6 +359,12 @@ mod tests {
             check(
                 Request::get(path).header("host", "a"),
                 Err(BadRequest::DotSegments),
+            );
+        }
+        for path in ["/h\u{e4}", "/a\"b"] {
+            check(
+                Request::get(path).header("host", "a"),
+                Err(BadRequest::Target),
             );
         }
         for path in ["/a..b", "/.well-known/x", "/...", "/a%2Fb"] {

@@ -9,6 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
+use crate::clients::{Clients, Counted};
 use crate::connection::{ConnectionOptions, Protocols};
 use crate::drain::{Drain, Draining};
 use crate::log::{Level, Message};
@@ -34,21 +35,27 @@ pub struct ServerOptions {
     pub header_time: Duration,
     /// How long a client may take nothing of what is there for it.
     pub write_time: Duration,
+    /// How long a connection may be without a request.
+    pub idle_time: Duration,
     /// Connections at once; what comes beyond is closed.
     pub connections_max: usize,
+    /// Of them, those of one client: an address of IPv4, or a /64 network of IPv6.
+    pub connections_per_client_max: usize,
     /// How long draining may take.
     pub drain: Duration,
 }
 
 impl Default for ServerOptions {
-    /// No address yet; 30 s for a head or a handshake, 60 s without a byte taken, 10,000
-    /// connections, 10 s to drain.
+    /// No address yet; 30 s for a head or a handshake, 60 s without a byte taken, 120 s without a
+    /// request, 10,000 connections and 1,000 of each client, 10 s to drain.
     fn default() -> ServerOptions {
         ServerOptions {
             endpoints: Vec::new(),
             header_time: Duration::from_secs(30),
             write_time: Duration::from_secs(60),
+            idle_time: Duration::from_secs(120),
             connections_max: 10_000,
+            connections_per_client_max: 1_000,
             drain: Duration::from_secs(10),
         }
     }
@@ -67,6 +74,7 @@ impl ServerOptions {
         ConnectionOptions {
             header_time: self.header_time,
             write_time: self.write_time,
+            idle_time: self.idle_time,
         }
     }
 }
@@ -173,6 +181,7 @@ impl Server {
         let door = Arc::new(Door {
             protocols: Protocols::new(self.options.connection()),
             places: Arc::new(Semaphore::new(self.options.connections_max)),
+            clients: Clients::new(self.options.connections_per_client_max),
             handshake_time: self.options.header_time,
             node: Arc::clone(&node),
         });
@@ -197,22 +206,40 @@ impl Server {
 struct Door {
     protocols: Protocols,
     places: Arc<Semaphore>,
+    clients: Arc<Clients>,
     handshake_time: Duration,
     node: Arc<Node>,
+}
+
+impl Door {
+    /// A place for a connection of `client`, or whose limit it met.
+    fn place(&self, client: SocketAddr) -> Result<Place, &'static str> {
+        let all = Arc::clone(&self.places);
+        Ok(Place {
+            _all: all.try_acquire_owned().map_err(|_| "node")?,
+            _client: self.clients.count(client.ip()).ok_or("client")?,
+        })
+    }
+}
+
+/// A connection's place among all, and among those of its client.
+struct Place {
+    _all: OwnedSemaphorePermit,
+    _client: Counted,
 }
 
 async fn accept(listening: Listening, door: Arc<Door>, draining: Draining) {
     let server = door.node.metrics().server();
     loop {
         match listening.listener.accept().await {
-            // Without a place the client sees its connection closed.
-            Ok((stream, client)) => match Arc::clone(&door.places).try_acquire_owned() {
+            Ok((stream, client)) => match door.place(client) {
                 Ok(place) => {
                     server.connections_accepted.inc();
                     let tls = listening.tls.clone();
                     connect(stream, client, tls, place, &door, draining.clone());
                 }
-                Err(_) => server.connection_refused("node"),
+                // The client sees its connection closed.
+                Err(whose) => server.connection_refused(whose),
             },
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
@@ -230,7 +257,7 @@ fn connect(
     stream: TcpStream,
     client: SocketAddr,
     tls: Option<Tls>,
-    place: OwnedSemaphorePermit,
+    place: Place,
     door: &Arc<Door>,
     draining: Draining,
 ) {
@@ -306,18 +333,19 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn beyond_their_number_connections_are_closed() {
-        let server = Server::bind(ServerOptions {
-            connections_max: 1,
-            ..ServerOptions::new("127.0.0.1:0".parse().unwrap())
-        });
-        let server = server.await.unwrap();
+    async fn serve(options: impl FnOnce(&mut ServerOptions)) -> SocketAddr {
+        let mut all = ServerOptions::new("127.0.0.1:0".parse().unwrap());
+        options(&mut all);
+        let server = Server::bind(all).await.unwrap();
         let (_, addr) = server.addrs().next().unwrap();
         let options = LogOptions::new(LogFormat::Text { is_coloured: false });
         let log = Log::start(io::sink(), options).unwrap();
         let node = Arc::new(Node::new(log, Metrics::new(), NodeOptions::default()));
-        let running = tokio::spawn(server.run(node, std::future::pending()));
+        tokio::spawn(server.run(node, std::future::pending()));
+        addr
+    }
+
+    async fn check_the_second_is_closed(addr: SocketAddr) {
         let mut first = TcpStream::connect(addr).await.unwrap();
         assert!(ask(&mut first).await > 0);
         let mut second = TcpStream::connect(addr).await.unwrap();
@@ -328,6 +356,67 @@ mod tests {
         while ask(&mut TcpStream::connect(addr).await.unwrap()).await == 0 {
             tokio::task::yield_now().await;
         }
-        running.abort();
+    }
+
+    #[tokio::test]
+    async fn beyond_their_number_connections_are_closed() {
+        check_the_second_is_closed(serve(|options| options.connections_max = 1).await).await;
+        let addr = serve(|options| options.connections_per_client_max = 1).await;
+        check_the_second_is_closed(addr).await;
+    }
+
+    async fn rest(stream: &mut TcpStream) -> Vec<u8> {
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).await.unwrap();
+        rest
+    }
+
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+    /// The kinds of the frames that come until the server closes the connection.
+    async fn kinds(stream: &mut TcpStream) -> Vec<u8> {
+        let frames = rest(stream).await;
+        let mut kinds = Vec::new();
+        let mut frames = &frames[..];
+        while let [a, b, c, kind, _, _, _, _, _, after @ ..] = frames {
+            kinds.push(*kind);
+            frames = &after[u32::from_be_bytes([0, *a, *b, *c]) as usize..];
+        }
+        kinds
+    }
+
+    #[tokio::test]
+    async fn a_connection_without_requests_is_closed() {
+        let idle = Duration::from_millis(40);
+        let addr = serve(|options| options.idle_time = idle).await;
+        let mut http1 = TcpStream::connect(addr).await.unwrap();
+        assert!(ask(&mut http1).await > 0);
+        assert!(rest(&mut http1).await.is_empty());
+        let mut http2 = TcpStream::connect(addr).await.unwrap();
+        let settings = b"\0\0\0\x04\0\0\0\0\0";
+        let hello = [PREFACE, settings].concat();
+        http2.write_all(&hello).await.unwrap();
+        let kinds = kinds(&mut http2).await;
+        assert!(kinds.contains(&7), "GOAWAY: {kinds:?}");
+    }
+
+    /// The client never opens the window of its stream, and so takes nothing of the answer.
+    #[tokio::test]
+    async fn an_answer_that_nobody_takes_is_ended_and_its_connection_with_it() {
+        let addr = serve(|options| {
+            options.write_time = Duration::from_millis(40);
+            options.idle_time = Duration::from_secs(1);
+        })
+        .await;
+        let mut stream = TcpStream::connect(addr).await.unwrap();
+        let shut = b"\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0\0";
+        // GET http a /, by the indexes of RFC 7541, appendix A.
+        let request = b"\0\0\x06\x01\x05\0\0\0\x01\x82\x86\x84\x41\x01a";
+        let hello = [PREFACE, shut, request].concat();
+        stream.write_all(&hello).await.unwrap();
+        let kinds = kinds(&mut stream).await;
+        assert!(kinds.contains(&1), "HEADERS: {kinds:?}");
+        assert!(!kinds.contains(&0), "no DATA: {kinds:?}");
+        assert!(kinds.contains(&7), "GOAWAY: {kinds:?}");
     }
 }

@@ -95,6 +95,7 @@ impl NodeFile {
         ServerOptions {
             endpoints: plain.chain(secure).collect(),
             connections_max: self.config.limits.connections as usize,
+            connections_per_client_max: self.config.limits.connections_per_client as usize,
             ..ServerOptions::default()
         }
     }

@@ -18,6 +18,7 @@ use hyper::body::{Body, Frame, Incoming};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -286,6 +287,13 @@ impl Raw {
         let _ = within("writing", self.stream.write_all(bytes.as_ref())).await;
     }
 
+    /// Both ways apart, for a client that writes while it reads. What is written last is followed
+    /// by the end of that way.
+    pub(crate) fn split(self) -> (RawReader, RawWriter) {
+        let (reader, writer) = self.stream.into_split();
+        (RawReader(reader), RawWriter(writer))
+    }
+
     /// Whether there was more to read. A reset is an end.
     async fn fill(&mut self) -> bool {
         let mut buffer = [0; 16 << 10];
@@ -311,10 +319,24 @@ impl Raw {
     }
 
     pub(crate) async fn exactly(&mut self, count: usize) -> String {
-        while self.read.len() < count {
-            assert!(self.fill().await, "{count} bytes, not {}", self.rest());
+        String::from_utf8(self.bytes(count).await).unwrap()
+    }
+
+    pub(crate) async fn bytes(&mut self, count: usize) -> Vec<u8> {
+        match self.maybe(count).await {
+            Some(bytes) => bytes,
+            None => panic!("{count} bytes, not {}", self.rest()),
         }
-        String::from_utf8(self.read.drain(..count).collect()).unwrap()
+    }
+
+    /// The next bytes, unless the connection ends before.
+    pub(crate) async fn maybe(&mut self, count: usize) -> Option<Vec<u8>> {
+        while self.read.len() < count {
+            if !self.fill().await {
+                return None;
+            }
+        }
+        Some(self.read.drain(..count).collect())
     }
 
     /// All to the connection's end.
@@ -334,6 +356,28 @@ impl Raw {
 
     fn rest(&mut self) -> String {
         String::from_utf8_lossy(self.read.drain(..).collect::<Vec<u8>>().as_slice()).into_owned()
+    }
+}
+
+/// One way of a [`Raw`], whose bytes do not matter.
+pub(crate) struct RawReader(OwnedReadHalf);
+
+impl RawReader {
+    /// Whether there was more.
+    pub(crate) async fn fill(&mut self) -> bool {
+        let mut buffer = vec![0; 64 << 10];
+        let read = within("reading", self.0.read(&mut buffer)).await;
+        read.is_ok_and(|count| count > 0)
+    }
+}
+
+/// The other way.
+pub(crate) struct RawWriter(OwnedWriteHalf);
+
+impl RawWriter {
+    /// Whether the server still takes something.
+    pub(crate) async fn try_write(&mut self, bytes: &[u8]) -> bool {
+        within("writing", self.0.write_all(bytes)).await.is_ok()
     }
 }
 

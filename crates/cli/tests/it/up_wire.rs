@@ -91,8 +91,8 @@ async fn the_forms_of_a_target() {
             ("/url", "http://host.example/url"),
             ("/url?", "http://host.example/url?"),
             ("/url?a=/../b", "http://host.example/url?a=/../b"),
-            ("http://other.example/url?a", "http://other.example/url?a"),
-            ("http://other.example:81/url", "http://other.example:81/url"),
+            ("http://host.example/url?a", "http://host.example/url?a"),
+            ("http://HOST.example:80/url", "http://HOST.example:80/url"),
         ] {
             let request = format!("GET {target} HTTP/1.1\r\nHost: host.example\r\n\r\n");
             raw.write(request).await;

@@ -156,10 +156,13 @@ fn json_request(request: &RequestEvent, out: &mut String) {
         || request
             .status
             .is_some_and(|status| status.is_server_error());
-    let level = if is_failure {
-        Level::Error
-    } else {
-        Level::Info
+    let is_theirs = request
+        .status
+        .is_some_and(|status| status.is_client_error());
+    let level = match (is_failure, is_theirs) {
+        (false, _) => Level::Info,
+        (true, true) => Level::Warn,
+        (true, false) => Level::Error,
     };
     let mut object = JsonObject::open(out, request.time, level, "request");
     object.text("request_id", &request.request_id.to_string());

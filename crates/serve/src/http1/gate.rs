@@ -1,0 +1,298 @@
+//! The stream that hyper reads from, behind which the client's bytes are judged.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use http::StatusCode;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+use super::ledger::Ledger;
+use super::messages::{Judged, Messages, Verdict};
+use super::refusal::Refusal;
+use crate::request::Scheme;
+
+/// What a client of HTTP/2 sends first (RFC 9113, section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// What hyper reads in the place of a head that is refused.
+const STAND_IN: &[u8] = b"- * HTTP/1.1\r\nHost: -\r\nConnection: close\r\n\r\n";
+/// Room below which the reader's own buffer is too small to read into.
+const ROOM_MIN: usize = 1 << 10;
+/// Bytes read at a time where the reader's buffer is not used.
+const PIECE: usize = 4 << 10;
+/// Room for a head that came in pieces, kept for the next one.
+const ROOM_KEPT: usize = 8 << 10;
+/// How long what a refused client goes on sending is still taken, so that it sees the answer.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Lets through to hyper what is HTTP/1 without a fault, and HTTP/2 as it is: that has frames,
+/// which h2 judges.
+///
+/// A head has `head_time` from its first byte, the first one from the connection's beginning.
+pub(crate) struct Gate<S> {
+    stream: S,
+    ledger: Arc<Ledger>,
+    mode: Mode,
+    messages: Messages,
+    /// Bytes read and not yet handed over.
+    held: Vec<u8>,
+    /// So many of them may go.
+    free: usize,
+    head_time: Duration,
+    /// When the head that is held began.
+    since: Option<Instant>,
+    timer: Pin<Box<Sleep>>,
+    is_shut: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// It may be either protocol.
+    Opening,
+    Http1,
+    Http2,
+    /// The message with this number is refused by a stand-in; the rest is not looked at.
+    Refused(u64),
+    /// The content under way is broken off; the rest is not looked at.
+    Broken(&'static str),
+}
+
+impl<S> Gate<S> {
+    pub(crate) fn new(
+        stream: S,
+        scheme: Scheme,
+        head_time: Duration,
+        ledger: Arc<Ledger>,
+    ) -> Gate<S> {
+        Gate {
+            stream,
+            ledger,
+            mode: Mode::Opening,
+            messages: Messages::new(scheme),
+            held: Vec::new(),
+            free: 0,
+            head_time,
+            since: Some(Instant::now()),
+            timer: Box::pin(tokio::time::sleep(head_time)),
+            is_shut: false,
+        }
+    }
+
+    /// Judges bytes that begin after the last one that may go; says how many may go, too.
+    fn judge(&mut self, bytes: &[u8]) -> Judged {
+        let all = Judged {
+            passed: bytes.len(),
+            verdict: Verdict::More,
+        };
+        if self.mode == Mode::Opening {
+            let known = bytes.len().min(PREFACE.len());
+            if bytes[..known] != PREFACE[..known] {
+                self.mode = Mode::Http1;
+            } else if known < PREFACE.len() {
+                return Judged { passed: 0, ..all };
+            } else {
+                self.mode = Mode::Http2;
+                self.ledger.set_h2();
+            }
+        }
+        let judged = match self.mode {
+            Mode::Http1 => self.messages.judge(bytes),
+            _ => all,
+        };
+        if judged.passed > 0 {
+            self.since = None;
+        }
+        judged
+    }
+
+    /// Acts on a verdict; what may go is out of `held`, or at its beginning.
+    fn act(&mut self, verdict: Verdict) {
+        match verdict {
+            Verdict::More => {}
+            Verdict::Head(refusal) => self.refuse(refusal),
+            Verdict::Content(refusal) => {
+                self.held.truncate(self.free);
+                self.ledger.refuse(self.messages.latest(), refusal);
+                self.mode = Mode::Broken(refusal.text);
+            }
+        }
+    }
+
+    /// Puts the stand-in where the head should be.
+    fn refuse(&mut self, refusal: Refusal) {
+        let number = self.messages.latest() + 1;
+        self.held.truncate(self.free);
+        self.held.extend_from_slice(STAND_IN);
+        self.free = self.held.len();
+        self.since = None;
+        self.ledger.refuse(number, refusal);
+        self.mode = Mode::Refused(number);
+    }
+
+    /// Hands over what may go.
+    fn give(&mut self, buffer: &mut ReadBuf<'_>) {
+        let count = self.free.min(buffer.remaining());
+        buffer.put_slice(&self.held[..count]);
+        self.held.drain(..count);
+        self.free -= count;
+        if self.held.is_empty() {
+            self.held.shrink_to(ROOM_KEPT);
+        }
+    }
+
+    /// There is nothing to read: how long that may last while a head is incomplete.
+    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.held.is_empty() && self.mode != Mode::Opening {
+            return Poll::Pending;
+        }
+        let deadline = *self.since.get_or_insert_with(Instant::now) + self.head_time;
+        loop {
+            // It may ring too early, so that it is not set anew for each head.
+            if self.timer.is_elapsed() || self.timer.deadline() > deadline {
+                self.timer.as_mut().reset(deadline);
+            }
+            ready!(self.timer.as_mut().poll(cx));
+            if Instant::now() >= deadline {
+                return Poll::Ready(());
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> Gate<S> {
+    /// Reads and judges; true at the stream's end.
+    fn fill(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<bool>> {
+        let before = buffer.filled().len();
+        if self.held.is_empty() && buffer.remaining() >= ROOM_MIN {
+            ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+            let new = &buffer.filled()[before..];
+            if new.is_empty() {
+                return Poll::Ready(Ok(true));
+            }
+            let Judged { passed, verdict } = self.judge(new);
+            self.held.extend_from_slice(&new[passed..]);
+            buffer.set_filled(before + passed);
+            self.act(verdict);
+        } else {
+            let mut piece = [0; PIECE];
+            let mut piece = ReadBuf::new(&mut piece);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut piece))?;
+            if piece.filled().is_empty() {
+                return Poll::Ready(Ok(true));
+            }
+            self.held.extend_from_slice(piece.filled());
+            let held = std::mem::take(&mut self.held);
+            let Judged { passed, verdict } = self.judge(&held);
+            self.held = held;
+            self.free = passed;
+            self.act(verdict);
+        }
+        Poll::Ready(Ok(false))
+    }
+
+    /// Reads and forgets, to the stream's end.
+    fn forget(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut piece = [0; PIECE];
+        loop {
+            let mut piece = ReadBuf::new(&mut piece);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut piece))?;
+            if piece.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Gate<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let before = buffer.filled().len();
+        loop {
+            if this.free > 0 {
+                this.give(buffer);
+                return Poll::Ready(Ok(()));
+            }
+            match this.mode {
+                Mode::Http2 => return Pin::new(&mut this.stream).poll_read(cx, buffer),
+                Mode::Broken(text) => {
+                    return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, text)));
+                }
+                // The client may have left. But if only the refusal is still to be said, it may
+                // as well have ended its side.
+                Mode::Refused(number) => {
+                    ready!(this.forget(cx))?;
+                    return match this.ledger.has_arrived(number) {
+                        true => Poll::Pending,
+                        false => Poll::Ready(Ok(())),
+                    };
+                }
+                Mode::Opening | Mode::Http1 => {}
+            }
+            match this.fill(cx, buffer) {
+                Poll::Ready(Ok(is_end)) => {
+                    if is_end || buffer.filled().len() > before {
+                        return Poll::Ready(Ok(()));
+                    }
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    ready!(this.wait(cx));
+                    if this.mode == Mode::Opening {
+                        let text = "the client does not say what it speaks";
+                        return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, text)));
+                    }
+                    let text = "the request's head takes too long";
+                    this.refuse(Refusal::new(StatusCode::REQUEST_TIMEOUT, text));
+                }
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gate<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    /// After a refusal what still comes is taken for a while: closing on it would reset the
+    /// connection, and the client might lose the answer (RFC 9112, section 9.6).
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if !this.is_shut {
+            ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+            this.is_shut = true;
+            this.timer.as_mut().reset(Instant::now() + LINGER);
+        }
+        if matches!(this.mode, Mode::Refused(_) | Mode::Broken(_)) && this.forget(cx).is_pending() {
+            return this.timer.as_mut().poll(cx).map(Ok);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
