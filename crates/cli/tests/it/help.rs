@@ -51,6 +51,8 @@ fn help() {
               WHARF_CACHE_DIR     where native code is kept          [~/.cache/wharf]
               WHARF_COMPILE_TIME  CPU time to compile one program    [20s and 16s for each MiB of code]
               WHARF_WASM_OPT      the wasm-opt to use                [the one on PATH]
+              OTEL_EXPORTER_OTLP_ENDPOINT
+                                  where up and serve send traces and logs, over HTTP [nowhere]
               NO_COLOR            no colours
         "#]],
     );
