@@ -45,6 +45,7 @@ mod metrics;
 mod node;
 mod patience;
 mod process_stat;
+mod proxies;
 mod request;
 mod server;
 mod telemetry;

@@ -14,7 +14,7 @@ use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Incoming;
 use wasmtime_wasi_http::WasiBody;
 use wharf_host::IdleBody;
-use wharf_manifest::HostName;
+use wharf_manifest::{AddressRange, HostName};
 
 use crate::answer::{self, Detail};
 use crate::app::{LiveApp, Target};
@@ -25,6 +25,7 @@ use crate::hosts::Hosts;
 use crate::http1::Refusal;
 use crate::log::{Log, RequestId, Wire};
 use crate::metrics::{ComponentMetrics, Metrics};
+use crate::proxies::Proxies;
 use crate::request::{self, Origin, Peer};
 use crate::telemetry::{TRACEPARENT, Telemetry, TraceParent};
 use crate::watch::{DevOverlay, InjectBody, Navigation};
@@ -38,6 +39,8 @@ pub struct NodeOptions {
     pub overlay: Option<DevOverlay>,
     /// Where traces are exported; the log exports what it writes by itself.
     pub telemetry: Option<Telemetry>,
+    /// Proxies whose word on their clients is believed. Default none.
+    pub trusted_proxies: Vec<AddressRange>,
 }
 
 /// Holds the live apps and answers requests with them. They can be swapped at any time; requests
@@ -52,6 +55,7 @@ pub struct Node {
     detail: Detail,
     overlay: Option<DevOverlay>,
     telemetry: Option<Telemetry>,
+    proxies: Proxies,
     is_draining: AtomicBool,
 }
 
@@ -70,6 +74,7 @@ impl Node {
             },
             overlay: options.overlay,
             telemetry: options.telemetry,
+            proxies: Proxies::new(options.trusted_proxies),
             is_draining: AtomicBool::new(false),
         }
     }
@@ -110,6 +115,10 @@ impl Node {
         self.is_draining.store(true, Ordering::Relaxed);
     }
 
+    pub(crate) fn proxies(&self) -> &Proxies {
+        &self.proxies
+    }
+
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.metrics
     }
@@ -138,8 +147,9 @@ impl Node {
         let hosts = self.hosts.load();
         let app = hosts.app(request::host(&request)).cloned();
         drop(hosts);
+        let (client, id) = self.proxies.client(peer, request.headers());
         let parent = TraceParent::of(request.headers());
-        let id = self.identify(parent.as_ref(), request.headers_mut());
+        let id = self.identify(id, parent.as_ref(), request.headers_mut());
         let mut pending = Pending::new(Account {
             log: self.log.clone(),
             id,
@@ -150,21 +160,21 @@ impl Node {
             component: None,
             method: request.method().clone(),
             path: request.uri().path().to_owned(),
-            client: peer.addr.ip(),
+            client: client.addr.ip(),
             error: None,
             metrics: Active::new(match &app {
                 Some(app) => &app.metrics,
                 None => &self.strays,
             }),
             wire: Wire {
-                scheme: peer.scheme.as_str(),
+                scheme: client.scheme.as_str(),
                 version: request.version(),
             },
             route: None,
             parent_span: parent.map(|parent| parent.span),
         });
         async move {
-            let origin = Origin { id, peer };
+            let origin = Origin { id, peer, client };
             let answer = unless(refused, node.finish(app, request, origin, &mut pending));
             let response = match answer.await {
                 Ok(response) => response,
@@ -180,10 +190,15 @@ impl Node {
         }
     }
 
-    /// An id for a request that says `parent`. If traces are exported, the guest is told of its
+    /// The id of a request, `given` or a new one, that says `parent`. If traces are exported, the guest is told of its
     /// span; if not, it sees what the client said.
-    fn identify(&self, parent: Option<&TraceParent>, headers: &mut HeaderMap) -> RequestId {
-        let id = RequestId::random();
+    fn identify(
+        &self,
+        given: Option<RequestId>,
+        parent: Option<&TraceParent>,
+        headers: &mut HeaderMap,
+    ) -> RequestId {
+        let id = given.unwrap_or_else(RequestId::random);
         let Some(telemetry) = &self.telemetry else {
             return id;
         };

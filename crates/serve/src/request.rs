@@ -89,6 +89,8 @@ pub(crate) struct Peer {
 pub(crate) struct Origin {
     pub(crate) id: RequestId,
     pub(crate) peer: Peer,
+    /// The same as the peer, unless that is a proxy which is believed.
+    pub(crate) client: Peer,
 }
 
 /// The host asked for, without its port, as far as it can be told before [`prepare`] looked at
@@ -107,8 +109,8 @@ pub(crate) fn host<B>(request: &Request<B>) -> &str {
 
 /// Makes the request's URI absolute and its forwarded headers ours.
 ///
-/// Copies of `Forwarded`, `X-Forwarded-*` and `X-Request-Id` that the client sent are dropped:
-/// anyone can write them.
+/// Copies of `Forwarded`, `X-Forwarded-*` and `X-Request-Id` that came are dropped, as anyone can
+/// write them; what trusted proxies say is in `origin` already.
 pub(crate) fn prepare<B>(request: &mut Request<B>, origin: Origin) -> Result<(), BadRequest> {
     let path = request.uri().path_and_query().cloned();
     let path = match path {
@@ -132,7 +134,7 @@ pub(crate) fn prepare<B>(request: &mut Request<B>, origin: Origin) -> Result<(),
     let authority = authority(request, origin.peer.scheme)?;
     forward(request.headers_mut(), &authority, origin);
     *request.uri_mut() = Uri::builder()
-        .scheme(origin.peer.scheme)
+        .scheme(origin.client.scheme)
         .authority(authority)
         .path_and_query(path)
         .build()
@@ -189,7 +191,7 @@ fn forward(headers: &mut HeaderMap, authority: &Authority, origin: Origin) {
         headers.remove(name);
     }
     headers.remove(FORWARDED);
-    let ip = origin.peer.addr.ip();
+    let ip = origin.client.addr.ip();
     let mut text = ip.to_string();
     let value = |text: &str| HeaderValue::try_from(text).ok();
     if let Some(value) = value(&text) {
@@ -198,7 +200,7 @@ fn forward(headers: &mut HeaderMap, authority: &Authority, origin: Origin) {
     if let Some(value) = value(authority.as_str()) {
         headers.insert(X_FORWARDED_HOST.clone(), value);
     }
-    let scheme = origin.peer.scheme.as_str();
+    let scheme = origin.client.scheme.as_str();
     headers.insert(X_FORWARDED_PROTO.clone(), HeaderValue::from_static(scheme));
     text.clear();
     let _ = match ip {
@@ -251,12 +253,14 @@ mod tests {
         request: http::request::Builder,
     ) -> Result<Request<()>, BadRequest> {
         let mut request = request.body(()).unwrap();
+        let peer = Peer {
+            addr: "192.0.2.7:1234".parse().unwrap(),
+            scheme,
+        };
         let origin = Origin {
             id: RequestId::random(),
-            peer: Peer {
-                addr: "192.0.2.7:1234".parse().unwrap(),
-                scheme,
-            },
+            peer,
+            client: peer,
         };
         prepare(&mut request, origin).map(|()| request)
     }

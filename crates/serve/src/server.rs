@@ -217,7 +217,11 @@ impl Door {
         let all = Arc::clone(&self.places);
         Ok(Place {
             _all: all.try_acquire_owned().map_err(|_| "node")?,
-            _client: self.clients.count(client.ip()).ok_or("client")?,
+            _client: match self.node.proxies().trusts(client.ip()) {
+                // Behind it are many.
+                true => None,
+                false => Some(self.clients.count(client.ip()).ok_or("client")?),
+            },
         })
     }
 }
@@ -225,7 +229,8 @@ impl Door {
 /// A connection's place among all, and among those of its client.
 struct Place {
     _all: OwnedSemaphorePermit,
-    _client: Counted,
+    /// `None` for a trusted proxy.
+    _client: Option<Counted>,
 }
 
 async fn accept(listening: Listening, door: Arc<Door>, draining: Draining) {

@@ -222,6 +222,7 @@ async fn serve(args: &Serve, file: NodeFile) -> Outcome {
     let metrics = Metrics::new();
     let options = NodeOptions {
         telemetry: telemetry.clone(),
+        trusted_proxies: file.config.trusted_proxies.clone(),
         ..NodeOptions::default()
     };
     let live = Arc::new(Node::new(log.clone(), metrics.clone(), options));

@@ -62,6 +62,7 @@ async fn up(args: &Up, project: Arc<Project>) -> Outcome {
             show_errors: addr.ip().is_loopback(),
             overlay: overlay.clone(),
             telemetry: telemetry.clone(),
+            ..NodeOptions::default()
         },
     ));
     let admin = admin.map(|admin| AbortOnDrop::spawn(admin.run(Arc::clone(&node))));

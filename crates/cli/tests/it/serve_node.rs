@@ -280,6 +280,51 @@ async fn the_admin_address_tells_health_and_takes_no_name_but_its_own() {
     assert_eq!(get(serving.addr, "/metrics").await.status, 404);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trusted_proxy_is_believed_and_nobody_else() {
+    for (trusted, client, scheme) in [
+        ("[\"127.0.0.0/8\"]", "192.0.2.9", "https"),
+        ("[]", "127.0.0.1", "http"),
+    ] {
+        let sandbox = crate::sandbox();
+        sandbox.copy(P2_PURE.file(), "kitchen.wasm");
+        let serving = Serving::start(
+            sandbox,
+            &format!(
+                "node = 1\nlisten = [\"127.0.0.1:0\"]\nadmin = \"none\"\n\
+                 [proxies]\ntrusted = {trusted}\n[app.kitchen]\nsource = \"kitchen.wasm\"\n"
+            ),
+        );
+        let request = Request::get("/headers")
+            .header("host", "kitchen.example")
+            .header("x-forwarded-for", "198.51.100.1, 192.0.2.9, 127.0.0.2")
+            .header("x-forwarded-proto", "http, https, http")
+            .header("x-request-id", "0123456789abcdef0123456789abcdef");
+        let answer = send(serving.addr, request.body(full("")).unwrap()).await;
+        let headers = answer.text().to_lowercase();
+        let forwarded = format!("for={client};host=\"kitchen.example\";proto={scheme}");
+        for expected in [
+            forwarded.as_str(),
+            &format!("x-forwarded-for: {client}"),
+            &format!("x-forwarded-proto: {scheme}"),
+        ] {
+            assert!(
+                headers.contains(expected),
+                "{trusted}: {expected}\n{headers}"
+            );
+        }
+        assert!(!headers.contains("198.51.100.1"), "{headers}");
+        let believed = trusted != "[]";
+        let id = "0123456789abcdef0123456789abcdef";
+        assert_eq!(headers.contains(id), believed, "{headers}");
+        let line = serving
+            .server
+            .wait_for_line(|line| line.contains("\"request\""), LOAD_LIMIT);
+        assert!(line.contains(&format!("\"client\":\"{client}\"")), "{line}");
+        assert_eq!(line.contains(id), believed, "{line}");
+    }
+}
+
 #[test]
 fn mistakes_in_what_is_given_are_told_with_a_hint() {
     let sandbox = crate::sandbox();
