@@ -17,6 +17,7 @@ mod up_client;
 mod up_faults;
 mod up_files;
 mod up_grants;
+mod up_hostile;
 mod up_http;
 mod up_kitchen;
 mod up_limits;
