@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -25,9 +26,18 @@ pub(crate) struct Server {
     child: Child,
     pub(crate) addr: SocketAddr,
     errors: Arc<Mutex<BTreeMap<String, usize>>>,
-    rss_peak_bytes: u64,
-    cpu: Duration,
+    used: Arc<Use>,
 }
+
+/// What a process used, as of the last look.
+#[derive(Debug, Default)]
+struct Use {
+    rss_peak_bytes: AtomicU64,
+    cpu_ms: AtomicU64,
+}
+
+/// How often that is looked at: of a process that was killed nothing is left.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 impl Server {
     /// Starts `command`, in `group` if there is one, and waits for the line with its address.
@@ -72,27 +82,56 @@ impl Server {
                 bail!("{error}: {command:?} said {said:?}");
             }
         };
+        let used = Arc::<Use>::default();
+        let watched = Arc::downgrade(&used);
+        let id = child.id();
+        std::thread::spawn(move || {
+            while let Some(used) = watched.upgrade() {
+                used.look(id);
+                drop(used);
+                std::thread::sleep(LOOK_EVERY);
+            }
+        });
         Ok(Server {
             child,
             addr,
             errors,
-            rss_peak_bytes: 0,
-            cpu: Duration::ZERO,
+            used,
         })
     }
 
-    /// Whether its process lives; notes its use of memory and processor.
-    pub(crate) fn look(&mut self) -> bool {
-        if self.child.try_wait().is_ok_and(|status| status.is_some()) {
-            return false;
-        }
-        let id = self.child.id();
+    /// Whether its process is there.
+    pub(crate) fn lives(&mut self) -> bool {
+        self.child.try_wait().is_ok_and(|status| status.is_none())
+    }
+
+    pub(crate) fn rss_peak_bytes(&self) -> u64 {
+        self.used.look(self.child.id());
+        self.used.rss_peak_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Processor time used.
+    pub(crate) fn cpu(&self) -> Duration {
+        self.used.look(self.child.id());
+        Duration::from_millis(self.used.cpu_ms.load(Ordering::Relaxed))
+    }
+
+    /// Errors that it logged, each with how often.
+    pub(crate) fn errors(&self) -> BTreeMap<String, usize> {
+        let errors = self.errors.lock();
+        errors.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Use {
+    fn look(&self, id: u32) {
         if let Ok(status) = fs::read_to_string(format!("/proc/{id}/status")) {
             let kib: Option<u64> = status
                 .lines()
                 .find_map(|line| line.strip_prefix("VmHWM:"))
                 .and_then(|rest| rest.split_whitespace().next()?.parse().ok());
-            self.rss_peak_bytes = self.rss_peak_bytes.max(kib.unwrap_or(0) * 1024);
+            let bytes = kib.unwrap_or(0) * 1024;
+            self.rss_peak_bytes.fetch_max(bytes, Ordering::Relaxed);
         }
         if let Ok(stat) = fs::read_to_string(format!("/proc/{id}/stat")) {
             // User and system time are fields 14 and 15, in hundredths of a second; the second
@@ -104,24 +143,8 @@ impl Server {
                 .take(2)
                 .filter_map(|field| field.parse::<u64>().ok())
                 .sum::<u64>();
-            self.cpu = Duration::from_millis(ticks * 10);
+            self.cpu_ms.fetch_max(ticks * 10, Ordering::Relaxed);
         }
-        true
-    }
-
-    pub(crate) fn rss_peak_bytes(&self) -> u64 {
-        self.rss_peak_bytes
-    }
-
-    /// Processor time used, as of the last look.
-    pub(crate) fn cpu(&self) -> Duration {
-        self.cpu
-    }
-
-    /// Errors that it logged, each with how often.
-    pub(crate) fn errors(&self) -> BTreeMap<String, usize> {
-        let errors = self.errors.lock();
-        errors.unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

@@ -79,6 +79,8 @@ struct Outcome {
     memory_ceiling: bool,
     neighbours: Vec<NeighbourOutcome>,
     rss_peak_bytes: u64,
+    /// Its process was there at the end.
+    lives: bool,
     /// Until the first good answer after the hostile clients left; none within a second.
     alive_after_ms: Option<f64>,
     /// Share of one core that it still used a second after they had left.
@@ -305,16 +307,12 @@ fn measure(
     let idle = load::ask(addr, &neighbours, IDLE_TIME)?;
     let hostile = Hostile::start(addr, route.request(&server, silent), route.clients);
     let noisy = load::ask(addr, &neighbours, options.time)?;
-    server.look();
     let answered = hostile.stop();
     let alive_after_ms = alive(addr);
-    server.look();
     // What a guest does for a client that left ends within a second.
     std::thread::sleep(Duration::from_secs(1));
-    server.look();
     let (before, since) = (server.cpu(), Instant::now());
     std::thread::sleep(Duration::from_millis(500));
-    server.look();
     let used = server.cpu().saturating_sub(before);
     let names = contender.neighbours.iter().map(|(who, _)| *who);
     let neighbours = names.zip(idle.into_iter().zip(noisy));
@@ -328,6 +326,7 @@ fn measure(
             .map(|(who, (idle, noisy))| NeighbourOutcome { who, idle, noisy })
             .collect(),
         rss_peak_bytes: server.rss_peak_bytes(),
+        lives: server.lives(),
         alive_after_ms,
         cpu_after_percent: 100.0 * used.as_secs_f64() / since.elapsed().as_secs_f64(),
         answered,

@@ -22,7 +22,8 @@ pub(super) fn table(outcomes: &[Outcome]) -> String {
                 && outcome.alive_after_ms.is_some();
             let alive = match outcome.alive_after_ms {
                 Some(ms) => format!("{ms:.0} ms"),
-                None => "no".to_owned(),
+                None if outcome.lives => "no".to_owned(),
+                None => "killed".to_owned(),
             };
             let ceiling = if outcome.memory_ceiling {
                 " of 2048"
@@ -111,6 +112,7 @@ mod tests {
                 noisy: seen(p99_ms),
             }],
             rss_peak_bytes: 64 << 20,
+            lives: true,
             alive_after_ms,
             cpu_after_percent: 0.0,
             answered: BTreeMap::new(),
