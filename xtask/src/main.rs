@@ -5,6 +5,7 @@
 //! seconds and uses next to nothing: what it starts are the ordinary programs
 //! (cargo, rustup, apt-get, npm), each shown before it runs.
 
+mod bench;
 mod demo;
 mod process;
 mod setup;
@@ -28,6 +29,7 @@ Commands:
   demo    Set up, build wharf in release, build and serve examples/darkroom
   test    Set up, then run every check and every test
   tidy    Check the rules that no compiler checks: crate graph, orphan files, dead links
+  bench   Measure wharf beside its peers, in turns: `bench noisy`
   setup   Install what the demo or the tests need, skipping what is there
 
 `cargo xtask COMMAND --help` says more.
@@ -75,6 +77,7 @@ fn run(mut arguments: Vec<OsString>) -> Result<ExitCode> {
     let command = arguments.remove(0);
     let workspace = Workspace::find()?;
     match command.to_str() {
+        Some("bench") => bench::command(&workspace, arguments),
         Some("demo") => demo::command(&workspace, arguments),
         Some("test") => test::command(&workspace, arguments),
         Some("tidy") => tidy::command(&workspace, arguments),
@@ -102,7 +105,7 @@ mod tests {
 
     #[test]
     fn every_command_has_help_and_refuses_unknown_options() {
-        for command in ["demo", "test", "tidy", "setup"] {
+        for command in ["bench", "demo", "test", "tidy", "setup"] {
             assert_eq!(
                 run(vec![command.into(), "--help".into()]).unwrap(),
                 ExitCode::SUCCESS,

@@ -9,6 +9,7 @@ mod code;
 mod commands;
 mod error;
 mod grants;
+mod memory;
 mod node;
 mod paths;
 mod progress;

@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,14 +11,32 @@ use wharf_serve::log::{Log, LogOptions};
 use wharf_serve::{Admin, Metrics, Node, Runtime, RuntimeOptions, ServeError, Server, Telemetry};
 
 use crate::error::{self, CliError};
-use crate::paths;
 use crate::progress::LogSink;
 use crate::stop::Stop;
+use crate::{memory, paths};
 
 /// How long the log may take to write what is left when the server ends.
 const LOG_FLUSH: Duration = Duration::from_secs(2);
 /// How long a collector may take to be given what is left.
 const EXPORT_FLUSH: Duration = Duration::from_secs(3);
+
+/// Worker threads beside one for each core. A guest that is not known yet may hold one for as long
+/// as a single instruction takes that fills all its memory; the kernel then shares the cores out.
+const SPARE_WORKERS: usize = 4;
+/// Threads for what blocks: files, and guests that compute much. The second must never wait for
+/// the first, of which a disk that hangs makes as many as there are requests.
+const BLOCKING_THREADS_MAX: usize = 4096;
+
+/// What connections and guests run on.
+pub(crate) fn async_runtime() -> Result<tokio::runtime::Runtime, CliError> {
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores + SPARE_WORKERS)
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::new(format!("cannot start the async runtime: {error}")))
+}
 
 /// Starts to listen for the operator.
 pub(crate) async fn bind_admin(addr: SocketAddr) -> Result<Admin, CliError> {
@@ -76,7 +93,7 @@ pub(crate) fn runtime(
     let options = RuntimeOptions {
         cache: paths::code_cache()?,
         compiler: paths::compiler()?,
-        memory: memory.unwrap_or_else(memory_for_guests),
+        memory: memory.unwrap_or_else(memory::for_guests),
         log: log.clone(),
         metrics: metrics.clone(),
     };
@@ -119,35 +136,4 @@ impl Drop for AbortOnDrop {
     fn drop(&mut self) {
         self.0.abort();
     }
-}
-
-/// The tightest memory ceiling of this process's control group and those above it (version 2).
-fn control_group_memory() -> Option<u64> {
-    let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
-    let own = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
-    Path::new(own)
-        .ancestors()
-        .filter_map(|group| {
-            let file = Path::new("/sys/fs/cgroup").join(group).join("memory.max");
-            std::fs::read_to_string(file).ok()?.trim().parse().ok()
-        })
-        .min()
-}
-
-/// Memory for all guests together: three quarters of what the machine or the control group has.
-fn memory_for_guests() -> ByteSize {
-    let machine = std::fs::read_to_string("/proc/meminfo")
-        .ok()
-        .and_then(|text| {
-            let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
-            let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-            Some(kib * 1024)
-        });
-    let group = control_group_memory();
-    let total = match (machine, group) {
-        (Some(machine), Some(group)) => machine.min(group),
-        (Some(one), None) | (None, Some(one)) => one,
-        (None, None) => 4 << 30,
-    };
-    ByteSize(total / 4 * 3)
 }

@@ -8,6 +8,9 @@ use wasmtime::{
     PoolingAllocationConfig, Precompiled, WasmBacktraceDetails,
 };
 
+use wharf_manifest::ByteSize;
+
+use crate::limits::TABLE_ELEMENTS_MAX;
 use crate::ticker::Ticker;
 
 /// The exact Wasmtime that this build uses; part of every cache key, since native code of one
@@ -47,13 +50,39 @@ impl Profile {
 pub struct PoolSize {
     /// Component instances alive at once; each may hold several core instances.
     pub instances: u32,
+    /// Bytes of a memory that stay with its place in the pool for the next instance; a quarter
+    /// of it of a table. No budget counts them.
+    pub keep_resident: usize,
 }
 
 impl Default for PoolSize {
     fn default() -> PoolSize {
-        PoolSize { instances: 1000 }
+        PoolSize {
+            instances: 1000,
+            keep_resident: KEEP_RESIDENT_MAX,
+        }
     }
 }
+
+/// What is kept of a memory where there is enough.
+const KEEP_RESIDENT_MAX: usize = 2 << 20;
+
+impl PoolSize {
+    /// The default, but keeping at most `bytes` in all places together.
+    pub fn keeping(bytes: ByteSize) -> PoolSize {
+        let size = PoolSize::default();
+        // Two memories for each instance, and four tables of which a quarter is kept.
+        let each = bytes.0 / (u64::from(size.instances) * 3);
+        let each = usize::try_from(each).unwrap_or(usize::MAX);
+        PoolSize {
+            keep_resident: each.min(KEEP_RESIDENT_MAX) & !(PAGE_BYTES - 1),
+            ..size
+        }
+    }
+}
+
+/// What sizes in the pool must be a multiple of: pages, on all machines.
+const PAGE_BYTES: usize = 64 << 10;
 
 /// Settings of an [`Engine`].
 #[derive(Debug, Clone, Copy)]
@@ -225,11 +254,11 @@ fn pool_config(size: PoolSize) -> PoolingAllocationConfig {
         .max_tables_per_component(200)
         .max_memories_per_module(2)
         .max_tables_per_module(2)
-        .table_elements(100_000)
+        .table_elements(TABLE_ELEMENTS_MAX)
         .max_core_instance_size(4 << 20)
         .max_component_instance_size(4 << 20)
-        .linear_memory_keep_resident(2 << 20)
-        .table_keep_resident(512 << 10)
+        .linear_memory_keep_resident(size.keep_resident)
+        .table_keep_resident((size.keep_resident / 4) & !(PAGE_BYTES - 1))
         .async_stack_keep_resident(64 << 10);
     if !swap_is_on() {
         // With swap on the kernel's scan misses swapped pages, and memory of one guest would
@@ -278,6 +307,20 @@ mod tests {
             locked.contains(&format!("version = \"{WASMTIME_VERSION}\"")),
             "set WASMTIME_VERSION to the version in Cargo.lock: {locked}"
         );
+    }
+
+    #[test]
+    fn little_memory_keeps_little_in_the_pool() {
+        let kept = |bytes: u64| PoolSize::keeping(ByteSize(bytes)).keep_resident;
+        assert_eq!(kept(64 << 30), KEEP_RESIDENT_MAX);
+        assert_eq!(kept(256 << 20), 64 << 10);
+        assert_eq!(kept(0), 0);
+        assert_eq!(kept(3 << 30) % PAGE_BYTES, 0);
+        let options = EngineOptions {
+            pool: Some(PoolSize::keeping(ByteSize(0))),
+            ..EngineOptions::serve()
+        };
+        assert!(Engine::new(options).is_ok());
     }
 
     #[test]

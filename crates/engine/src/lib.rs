@@ -56,7 +56,7 @@ impl Engine {
     /// A store with its limits armed.
     ///
     /// In the serving profile the guest yields to the async runtime at every tick (10 ms); after
-    /// two ticks without waiting it runs in the [`SlowLane`]; once its CPU budget is spent the
+    /// about two ticks of computing it runs in the [`SlowLane`]; once its CPU budget is spent the
     /// next tick ends it with [`LimitHit::Cpu`]. In the command profile nothing interrupts it:
     /// the caller ends the process.
     pub fn new_store<S: StoreState>(&self, state: S) -> Store<S> {

@@ -14,6 +14,12 @@ use crate::ticker::Awake;
 /// Bytes that one table element costs on the host.
 const TABLE_ELEMENT_BYTES: u64 = 8;
 
+/// An instance with no more than that may use the last eighth of a shared budget.
+const SMALL_INSTANCE_BYTES: u64 = 8 << 20;
+
+/// Elements that one table of the pool has room for.
+pub(crate) const TABLE_ELEMENTS_MAX: usize = 100_000;
+
 /// A ceiling on the memory of many stores together: an app's or the whole node's.
 #[derive(Debug)]
 pub struct MemoryBudget {
@@ -42,10 +48,16 @@ impl MemoryBudget {
         ByteSize(self.used.load(Ordering::Relaxed))
     }
 
-    fn take(&self, bytes: u64) -> bool {
+    /// `bytes` more, for an instance that has `total` then.
+    fn take(&self, bytes: u64, total: u64) -> bool {
+        // Those that take much leave some for those that need little, which could not even begin.
+        let limit = match total <= SMALL_INSTANCE_BYTES {
+            true => self.limit,
+            false => self.limit - self.limit / 8,
+        };
         self.used
             .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |used| {
-                used.checked_add(bytes).filter(|total| *total <= self.limit)
+                used.checked_add(bytes).filter(|total| *total <= limit)
             })
             .is_ok()
     }
@@ -80,6 +92,11 @@ pub enum LimitHit {
         /// What is allowed.
         limit: Duration,
     },
+    /// Elements in one table of the engine's pool.
+    TableElements {
+        /// What is allowed.
+        limit: usize,
+    },
     /// Instances in the engine's pool.
     Instances,
     /// Open handles.
@@ -97,6 +114,7 @@ impl LimitHit {
             LimitHit::SharedMemory { .. } => "node_memory",
             LimitHit::Cpu { .. } => "cpu",
             LimitHit::Time { .. } => "time",
+            LimitHit::TableElements { .. } => "table",
             LimitHit::Instances => "instances",
             LimitHit::Handles { .. } => "handles",
         }
@@ -109,6 +127,9 @@ impl LimitHit {
             LimitHit::SharedMemory { whose, .. } => format!("the memory ceiling of the {whose} is spent by its instances together"),
             LimitHit::Cpu { .. } => "raise it with `limits.cpu` in wharf.toml".into(),
             LimitHit::Time { .. } => "raise it with `limits.time` in wharf.toml (`--time` for `wharf run`)".into(),
+            LimitHit::TableElements { .. } => {
+                "nothing raises it; look for function references that are added without end".into()
+            }
             LimitHit::Instances => {
                 "lower `limits.concurrency` of the busiest component in wharf.toml".into()
             }
@@ -126,6 +147,9 @@ impl fmt::Display for LimitHit {
             }
             LimitHit::Cpu { limit } => write!(f, "CPU limit of {limit:?} met"),
             LimitHit::Time { limit } => write!(f, "time limit of {limit:?} met"),
+            LimitHit::TableElements { limit } => {
+                write!(f, "limit of {limit} elements in a table met")
+            }
             LimitHit::Instances => f.write_str("no room for another instance: the pool is full"),
             LimitHit::Handles { limit } => write!(f, "limit of {limit} handles met"),
         }
@@ -220,7 +244,7 @@ impl StoreLimits {
             return false;
         };
         for (index, budget) in self.shared.iter().enumerate() {
-            if !budget.take(bytes) {
+            if !budget.take(bytes, total) {
                 for taken in &self.shared[..index] {
                     taken.give_back(bytes);
                 }
@@ -264,6 +288,12 @@ impl ResourceLimiter for StoreLimits {
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         if maximum.is_some_and(|maximum| desired > maximum) {
+            // It is the pool's, or less, which the guest chose for itself.
+            if desired > TABLE_ELEMENTS_MAX {
+                self.hit = Some(LimitHit::TableElements {
+                    limit: TABLE_ELEMENTS_MAX,
+                });
+            }
             return Ok(false);
         }
         let elements = desired.saturating_sub(current) as u64;
@@ -330,5 +360,38 @@ mod tests {
         drop(first);
         assert_eq!(node.used(), ByteSize(0));
         assert!(second.memory_growing(0, 700, None).unwrap());
+    }
+
+    #[test]
+    fn the_end_of_a_table_in_the_pool_is_told() {
+        let mut limits = limits(u64::MAX, Vec::new());
+        let pool = Some(TABLE_ELEMENTS_MAX);
+        assert!(limits.table_growing(0, TABLE_ELEMENTS_MAX, pool).unwrap());
+        assert!(!limits.table_growing(10, 11, Some(10)).unwrap());
+        assert!(limits.hit().is_none(), "the guest's own maximum");
+        assert!(
+            !limits
+                .table_growing(0, TABLE_ELEMENTS_MAX + 1, pool)
+                .unwrap()
+        );
+        let hit = limits.hit().unwrap().to_string();
+        assert_eq!(hit, "limit of 100000 elements in a table met");
+    }
+
+    #[test]
+    fn large_instances_leave_room_for_small_ones() {
+        let mebibytes = |count: usize| count << 20;
+        let node = MemoryBudget::new("node", ByteSize(800 << 20));
+        let mut large = limits(1 << 30, vec![Arc::clone(&node)]);
+        let mut small = limits(1 << 30, vec![node]);
+        let (most, more) = (mebibytes(700), mebibytes(701));
+        assert!(large.memory_growing(0, most, None).unwrap());
+        assert!(!large.memory_growing(most, more, None).unwrap());
+        assert!(small.memory_growing(0, mebibytes(8), None).unwrap());
+        assert!(
+            !small
+                .memory_growing(mebibytes(8), mebibytes(9), None)
+                .unwrap()
+        );
     }
 }

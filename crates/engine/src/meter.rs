@@ -4,6 +4,9 @@
 //! time that counts is the time inside polls, never the time spent waiting. The epoch callback
 //! looks at the same meter while the guest runs.
 //!
+//! Who computes much, be it at one go or with waits in between, is out of credit and goes on in
+//! the [slow lane](SlowLane) until it has waited long enough.
+//!
 //! Wall time inside a poll is CPU time unless the kernel took the thread away. A guest that was
 //! seen computing through a whole tick is measured by the thread's CPU clock from then on: it
 //! costs a system call a poll, which such a guest does not feel, and a busy machine does not
@@ -15,15 +18,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::account::CpuAccount;
 use crate::clock::thread_cpu_time;
-use crate::lane::SlowLane;
+use crate::lane::{Pace, SlowLane};
 use crate::ticker::TICK;
 
-/// Ticks that a guest may compute without waiting before it moves to the slow lane.
-const TICKS_BEFORE_LANE: u32 = 2;
+/// CPU time that a guest or a request may use at once before it is out of credit.
+const CREDIT: Duration = TICK;
+/// More than that is not held against a guest, so that it is soon forgiven.
+const DEBT_MAX: Duration = Duration::from_millis(200);
+/// Of the time that a guest waits, the part that is taken off its debt.
+const FORGIVEN_OF_WAITING: u32 = 4;
+/// A poll of more than that was not stopped by the tick in it.
+const LONG_POLL: Duration = Duration::from_millis(25);
 
 /// Measures the CPU time of one store and decides what happens at a tick. Clones share it.
 #[derive(Debug, Clone)]
@@ -38,24 +48,58 @@ struct Inner {
     running_since: Option<Since>,
     /// The thread's CPU clock is read rather than the wall clock.
     precise: bool,
+    /// CPU time used, less what is forgiven.
+    debt: Duration,
+    /// Since when the guest waits for something, if that may matter.
+    waits_since: Option<Instant>,
+    /// Out of credit, until all debt is forgiven.
+    is_slow: bool,
     /// Ticks computed through since the guest last waited.
     ticks_in_a_row: u32,
     /// The guest stopped because of a tick, not because it waits for something.
     stopped_by_tick: bool,
     lane: SlowLane,
-    place: Option<OwnedSemaphorePermit>,
     account: CpuAccount,
 }
 
 impl Inner {
-    /// The guest computed for `time`.
-    fn count(&mut self, time: Duration) {
-        self.used += time;
-        self.account.add(time);
-    }
-
     fn is_spent(&self) -> bool {
         self.used > self.budget * self.requests.max(1)
+    }
+
+    /// The guest goes on, whether it gets a place at once or not.
+    fn goes_on(&mut self) {
+        if let Some(since) = self.waits_since.take() {
+            let forgiven = since.elapsed() / FORGIVEN_OF_WAITING;
+            self.debt = self.debt.saturating_sub(forgiven);
+            self.is_slow &= !self.debt.is_zero();
+        }
+    }
+
+    /// Counts what the guest used since then.
+    fn spend(&mut self, since: Since) {
+        let elapsed = since.elapsed();
+        self.used += elapsed;
+        self.account.add(elapsed);
+        self.debt = (self.debt + elapsed).min(DEBT_MAX);
+        if since.is_long(elapsed) {
+            match self.precise {
+                true => self.lane.greedy(),
+                false => self.lane.suspect(),
+            }
+        }
+        if self.debt <= CREDIT {
+            return;
+        }
+        if self.precise {
+            self.is_slow = true;
+            self.lane.greedy();
+        } else {
+            // It may have been the kernel, which did something else: a closer look.
+            self.precise = true;
+            self.debt = CREDIT / 2;
+            self.lane.suspect();
+        }
     }
 }
 
@@ -82,6 +126,13 @@ impl Since {
             Since::Cpu(start) => thread_cpu_time().saturating_sub(start),
         }
     }
+
+    fn is_long(self, elapsed: Duration) -> bool {
+        match self {
+            Since::Wall(start) => elapsed >= 2 * TICK && start.elapsed() >= LONG_POLL,
+            Since::Cpu(_) => elapsed >= LONG_POLL,
+        }
+    }
 }
 
 /// What the epoch callback is to do.
@@ -102,11 +153,13 @@ impl CpuMeter {
             requests: 0,
             used: Duration::ZERO,
             running_since: None,
-            precise: false,
+            precise: lane.is_suspect(),
+            debt: Duration::ZERO,
+            waits_since: None,
+            is_slow: false,
             ticks_in_a_row: 0,
             stopped_by_tick: false,
             lane,
-            place: None,
             account,
         })))
     }
@@ -119,6 +172,7 @@ impl CpuMeter {
             inner.used = Duration::ZERO;
         }
         inner.requests += 1;
+        inner.debt = inner.debt.saturating_sub(CREDIT);
     }
 
     /// A request is over: its budget goes with it, used or not.
@@ -147,12 +201,28 @@ impl CpuMeter {
     pub fn measure<F: Future>(&self, future: F) -> Metered<F> {
         Metered {
             meter: self.clone(),
+            waiting: None,
             future,
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How the guest is to be polled next.
+    fn pace(&self) -> Pace {
+        let mut inner = self.lock();
+        inner.goes_on();
+        match inner.is_slow {
+            true => Pace::Slow,
+            false if inner.lane.is_greedy() => Pace::Aside,
+            false => Pace::Light,
+        }
+    }
+
+    fn place(&self, pace: Pace) -> Turn {
+        Box::pin(self.lock().lane.clone().place(pace))
     }
 
     /// A poll of the guest begins.
@@ -165,12 +235,13 @@ impl CpuMeter {
     fn poll_ends(&self) {
         let mut inner = self.lock();
         if let Some(since) = inner.running_since.take() {
-            inner.count(since.elapsed());
+            inner.spend(since);
         }
         if !inner.stopped_by_tick {
-            // It waits for something: whoever waits is no burden.
             inner.ticks_in_a_row = 0;
-            inner.place = None;
+            if inner.debt > CREDIT / 2 {
+                inner.waits_since = Some(Instant::now());
+            }
         }
     }
 
@@ -181,15 +252,14 @@ impl CpuMeter {
             inner.running_since = Some(Since::now(true));
             return Tick::Continue;
         };
-        let elapsed = since.elapsed();
-        if elapsed < TICK / 2 && inner.ticks_in_a_row == 0 {
+        if since.elapsed() < TICK / 2 && inner.ticks_in_a_row == 0 {
             // The tick passed while the guest waited; what it used before counts all the same.
             return match inner.is_spent() {
                 true => Tick::Spent,
                 false => Tick::Continue,
             };
         }
-        inner.count(elapsed);
+        inner.spend(since);
         inner.account.tick();
         inner.precise = true;
         inner.running_since = Some(Since::now(true));
@@ -198,18 +268,12 @@ impl CpuMeter {
         }
         inner.ticks_in_a_row += 1;
         inner.stopped_by_tick = true;
-        let in_lane = inner.ticks_in_a_row >= TICKS_BEFORE_LANE;
-        // Given back before the next is asked for: others in the lane come first.
-        let place = inner.place.take();
-        let lane = inner.lane.clone();
         drop(inner);
-        drop(place);
         let meter = self.clone();
+        // Where it goes on, and when, is decided before the next poll.
         Tick::Yield(Box::pin(async move {
             tokio::task::yield_now().await;
-            let place = if in_lane { lane.place().await } else { None };
             let mut inner = meter.lock();
-            inner.place = place;
             inner.stopped_by_tick = false;
             // Its poll began a moment ago, whether anybody said so or not.
             inner.running_since.get_or_insert_with(|| Since::now(true));
@@ -217,21 +281,69 @@ impl CpuMeter {
     }
 }
 
-/// A future whose polls a [`CpuMeter`] measures.
-#[derive(Debug)]
+/// Waits for a place.
+type Turn = Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>> + Send>>;
+
+/// A future whose polls a [`CpuMeter`] measures. A guest that computes much is polled when it
+/// has a place in the [`SlowLane`], a poll at a time.
 pub struct Metered<F> {
     meter: CpuMeter,
+    waiting: Option<(Pace, Turn)>,
     future: F,
+}
+
+impl<F> std::fmt::Debug for Metered<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Metered")
+            .field("meter", &self.meter)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<F: Future + Unpin> Future for Metered<F> {
     type Output = F::Output;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        self.meter.poll_begins();
-        let result = Pin::new(&mut self.future).poll(cx);
-        self.meter.poll_ends();
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let Metered {
+            meter,
+            waiting,
+            future,
+        } = self.get_mut();
+        let pace = meter.pace();
+        if pace == Pace::Light {
+            *waiting = None;
+            meter.poll_begins();
+            let result = Pin::new(future).poll(cx);
+            meter.poll_ends();
+            return result;
+        }
+        // A place for another pace is none.
+        let mut turn = match waiting.take() {
+            Some((for_pace, turn)) if for_pace == pace => turn,
+            _ => meter.place(pace),
+        };
+        let Poll::Ready(place) = turn.as_mut().poll(cx) else {
+            *waiting = Some((pace, turn));
+            return Poll::Pending;
+        };
+        let result = aside(|| {
+            meter.poll_begins();
+            let result = Pin::new(future).poll(cx);
+            meter.poll_ends();
+            result
+        });
+        drop(place);
         result
+    }
+}
+
+/// Runs `poll` while another thread does this one's work for the async runtime.
+fn aside<R>(poll: impl FnOnce() -> R) -> R {
+    let flavor = Handle::try_current().map(|handle| handle.runtime_flavor());
+    match flavor {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(poll),
+        // There is no other thread that could.
+        _ => poll(),
     }
 }
 
@@ -288,6 +400,87 @@ mod tests {
         assert_eq!(meter.used(), Duration::ZERO);
     }
 
+    /// One poll that uses `time`, after which the guest waits.
+    fn poll(meter: &CpuMeter, time: Duration) {
+        meter.poll_begins();
+        spin(time);
+        meter.poll_ends();
+    }
+
+    const A_BIT: Duration = Duration::from_millis(4);
+
+    #[test]
+    fn waiting_a_moment_now_and_then_is_no_way_around_the_lane() {
+        let meter = meter(10_000);
+        assert_eq!(meter.pace(), Pace::Light);
+        // At most a credit by the wall clock, another by the thread's, and what forgiveness
+        // between polls comes to.
+        for _ in 0..100 {
+            poll(&meter, A_BIT);
+            if meter.pace() == Pace::Slow {
+                return;
+            }
+        }
+        panic!("it computed for 400 ms");
+    }
+
+    #[test]
+    fn who_waits_is_forgiven() {
+        let meter = meter(10_000);
+        while meter.pace() != Pace::Slow {
+            poll(&meter, A_BIT);
+        }
+        let long_ago = Instant::now().checked_sub(Duration::from_secs(2));
+        meter.lock().waits_since = Some(long_ago.unwrap());
+        assert_ne!(meter.pace(), Pace::Slow);
+    }
+
+    #[test]
+    fn an_instance_of_many_short_requests_stays_out_of_the_lane() {
+        let meter = meter(10_000);
+        for _ in 0..50 {
+            meter.request_begins();
+            poll(&meter, A_BIT);
+            meter.request_ends();
+            assert_ne!(meter.pace(), Pace::Slow);
+        }
+    }
+
+    #[test]
+    fn a_greedy_guest_is_held_against_its_component_alone() {
+        let lane = SlowLane::with_places(1);
+        let (one, other) = (lane.for_component(), lane.for_component());
+        let of = |lane: &SlowLane| {
+            CpuMeter::new(Duration::from_secs(10), lane.clone(), CpuAccount::default())
+        };
+        let greedy = of(&one);
+        while greedy.pace() != Pace::Slow {
+            poll(&greedy, A_BIT);
+        }
+        assert_eq!(of(&one).pace(), Pace::Aside);
+        assert_eq!(of(&other).pace(), Pace::Light);
+    }
+
+    /// Polls of those in the lane hold up neither the runtime nor each other for ever.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn a_guest_that_cannot_be_stopped_leaves_the_runtime_at_work() {
+        let meter = meter(10_000);
+        while meter.pace() != Pace::Slow {
+            poll(&meter, A_BIT);
+        }
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let blocks = std::future::poll_fn(move |_| {
+            // Ends only if somebody else's task runs meanwhile.
+            Poll::Ready(receiver.recv_timeout(Duration::from_secs(60)))
+        });
+        let blocking = tokio::spawn(meter.measure(blocks));
+        while meter.lock().running_since.is_none() {
+            tokio::task::yield_now().await;
+        }
+        tokio::spawn(async move { sender.send(()) });
+        assert_eq!(blocking.await.unwrap(), Ok(()));
+    }
+
     #[test]
     fn each_request_at_work_brings_its_budget() {
         let meter = meter(50);
@@ -315,9 +508,9 @@ mod tests {
     #[tokio::test]
     async fn the_slow_lane_has_one_place_at_a_time() {
         let lane = SlowLane::with_places(1);
-        let first = lane.place().await;
+        let first = lane.clone().place(Pace::Slow).await;
         assert!(first.is_some());
-        let second = lane.place();
+        let second = lane.place(Pace::Slow);
         tokio::pin!(second);
         assert!(futures_poll(&mut second).await.is_none());
         drop(first);

@@ -17,6 +17,10 @@ use crate::write_through::Direct;
 /// Bytes of headers that one guest may hold in one set of fields.
 const HEADER_BYTES_MAX: usize = 128 << 10;
 
+/// Random bytes in one call: making them cannot be interrupted. A guest of 0.3 that asks for more
+/// is given that many; one of 0.2 traps, as its call cannot give fewer.
+const RANDOM_BYTES_MAX: u64 = 1 << 20;
+
 /// What the host holds for one instance of a component.
 pub struct InstanceState {
     limits: StoreLimits,
@@ -55,6 +59,7 @@ impl InstanceState {
             })
         };
         let mut builder = WasiCtxBuilder::new();
+        builder.max_random_size(RANDOM_BYTES_MAX);
         builder
             .stdout(sink(OutputStream::Stdout))
             .stderr(sink(OutputStream::Stderr));

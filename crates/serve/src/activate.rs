@@ -8,7 +8,8 @@ use std::time::SystemTime;
 use http::HeaderValue;
 use wharf_artifact::AppArtifact;
 use wharf_engine::{
-    CacheError, CodeCache, Compiler, Engine, EngineError, EngineOptions, MemoryBudget, SlowLane,
+    CacheError, CodeCache, Compiler, Engine, EngineError, EngineOptions, MemoryBudget, PoolSize,
+    SlowLane,
 };
 use wharf_host::{Authority, AuthorityError, Denials, Host, HttpClient, LinkError};
 use wharf_manifest::{
@@ -121,7 +122,11 @@ impl Runtime {
     /// # Errors
     /// When the machine does not give what the engine's pool needs.
     pub fn new(options: RuntimeOptions) -> Result<Runtime, EngineError> {
-        let engine = Engine::new(EngineOptions::serve())?;
+        let engine = Engine::new(EngineOptions {
+            // A sixth of what guests may have, which is not counted among that.
+            pool: Some(PoolSize::keeping(ByteSize(options.memory.0 / 6))),
+            ..EngineOptions::serve()
+        })?;
         let memory = MemoryBudget::new("node", options.memory);
         options.metrics.watch_engine(&engine);
         options.metrics.watch_memory("", &memory);
@@ -303,7 +308,7 @@ impl Activation<'_> {
             engine: runtime.host.engine().clone(),
             authority,
             limits,
-            lane: runtime.lane.clone(),
+            lane: runtime.lane.for_component(),
             memory: self.memory.clone(),
             log: runtime.log.clone(),
             metrics,

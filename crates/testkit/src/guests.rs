@@ -52,6 +52,14 @@ pub fn hello(wasi: Wasi) -> PathBuf {
     http("hello", wasi, &[], PURE)
 }
 
+/// The HTTP handler with a route for each way to harm a host, and a good one.
+///
+/// # Panics
+/// For WASI 0.1, which has no HTTP.
+pub fn hostile(wasi: Wasi) -> PathBuf {
+    http("hostile", wasi, &[], "wasm32-wasip2")
+}
+
 /// The command that shows what a host gives it: a core module of WASI 0.1, a component of 0.2,
 /// or, with fewer words, of 0.3 (the guest `cmd-p3`).
 pub fn command(wasi: Wasi) -> PathBuf {

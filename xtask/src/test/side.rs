@@ -1,5 +1,5 @@
-//! Rust code outside the main workspace: the guest SDK, test guests, examples.
-//! They are found, not listed, so that none can be forgotten.
+//! Rust code outside the main workspace: the guest SDK, test guests, examples,
+//! benches. They are found, not listed, so that none can be forgotten.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,7 +11,12 @@ use crate::process;
 use crate::workspace::Workspace;
 
 /// Folders that hold such code, and whether it has tests that run on the host.
-const FOLDERS: &[(&str, bool)] = &[("sdk", true), ("guests", false), ("examples", true)];
+const FOLDERS: &[(&str, bool)] = &[
+    ("sdk", true),
+    ("guests", false),
+    ("examples", true),
+    ("benches", true),
+];
 
 /// How deep below those folders a `Cargo.toml` is looked for.
 const DEPTH_MAX: usize = 3;

@@ -28,10 +28,7 @@ pub(crate) fn main(args: &Serve) -> Outcome {
     if args.check {
         return check(args, &file);
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| CliError::new(format!("cannot start the async runtime: {error}")))?;
+    let runtime = node::async_runtime()?;
     let outcome = runtime.block_on(serve(args, file));
     runtime.shutdown_timeout(std::time::Duration::from_millis(500));
     outcome

@@ -26,10 +26,7 @@ use crate::{Outcome, code, paths};
 
 pub(crate) fn main(args: &Up) -> Outcome {
     let project = Arc::new(Project::find(args)?);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| CliError::new(format!("cannot start the async runtime: {error}")))?;
+    let runtime = node::async_runtime()?;
     let outcome = runtime.block_on(up(args, project));
     runtime.shutdown_timeout(std::time::Duration::from_millis(500));
     outcome

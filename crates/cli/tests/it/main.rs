@@ -20,6 +20,7 @@ mod up_faults;
 mod up_files;
 mod up_floods;
 mod up_grants;
+mod up_hostile;
 mod up_http;
 mod up_http1;
 mod up_http2;

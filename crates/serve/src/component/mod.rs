@@ -6,6 +6,7 @@ mod output;
 mod own;
 mod p2;
 mod p3;
+mod store;
 mod ticket;
 
 use std::sync::Arc;

@@ -11,7 +11,6 @@ use std::time::Instant;
 
 use http::{Request, Response};
 use tokio::sync::oneshot;
-use wasmtime::Store;
 use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
 use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyPre};
 use wasmtime_wasi_http::{WasiBody, WasiHttpView};
@@ -20,6 +19,7 @@ use wharf_host::InstanceState;
 
 use super::guest_body::{GuestBody, Run};
 use super::output::InstanceOutput;
+use super::store::OwnStore;
 use super::{Admitted, Blueprint, INSTANCE_IDLE, REQUESTS_PER_INSTANCE, own};
 use crate::log::RequestId;
 
@@ -64,7 +64,7 @@ struct Idle {
 }
 
 struct Live {
-    store: Store<InstanceState>,
+    store: OwnStore,
     proxy: Proxy,
     meter: CpuMeter,
     output: InstanceOutput,
@@ -117,8 +117,8 @@ impl Shared {
         let run = {
             let meter = meter.clone();
             async move {
-                let mut store = shared.blueprint.engine.new_store(state);
-                let proxy = match shared.pre.instantiate_async(&mut store).await {
+                let mut store = OwnStore::new(shared.blueprint.engine.new_store(state));
+                let proxy = match shared.pre.instantiate_async(&mut *store).await {
                     Ok(proxy) => proxy,
                     Err(error) => return Err(own::fault(&error, &store)),
                 };
@@ -218,6 +218,6 @@ async fn call(
     let out = http.new_response_outparam(head)?;
     live.proxy
         .wasi_http_incoming_handler()
-        .call_handle(&mut live.store, request, out)
+        .call_handle(&mut *live.store, request, out)
         .await
 }

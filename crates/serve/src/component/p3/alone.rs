@@ -14,6 +14,7 @@ use wharf_host::InstanceState;
 
 use super::call::Call;
 use crate::component::output::InstanceOutput;
+use crate::component::store::OwnStore;
 use crate::component::{Admitted, Blueprint, GuestBody, own};
 use crate::log::RequestId;
 
@@ -35,8 +36,8 @@ impl Alone {
         let (sender, head) = oneshot::channel();
         let (blueprint, pre, id) = (Arc::clone(&self.blueprint), self.pre.clone(), admitted.id);
         let run = meter.measure(Box::pin(async move {
-            let mut store = blueprint.engine.new_store(state);
-            let result = match pre.instantiate_async(&mut store).await {
+            let mut store = OwnStore::new(blueprint.engine.new_store(state));
+            let result = match pre.instantiate_async(&mut *store).await {
                 Ok(service) => run(&mut store, &service, &output, request, id, sender).await,
                 Err(error) => Err(error),
             };

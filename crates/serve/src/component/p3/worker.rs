@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use wasmtime::Store;
 use wasmtime::component::Accessor;
 use wasmtime_wasi_http::p3::bindings::Service;
 use wharf_engine::{CpuMeter, Fault};
@@ -22,6 +21,7 @@ use super::roll::Roll;
 use super::watch::{End, Watch};
 use crate::component::output::InstanceOutput;
 use crate::component::own;
+use crate::component::store::OwnStore;
 use crate::component::ticket::{Stage, Ticket};
 
 /// Makes an instance and sets it to work in a task of its own.
@@ -41,8 +41,8 @@ async fn work(mut seat: Seat, first: Job) {
     if !roll.take(&first.ticket) {
         return;
     }
-    let mut store = pool.blueprint.engine.new_store(state);
-    let making = meter.measure(Box::pin(pool.pre.instantiate_async(&mut store)));
+    let mut store = OwnStore::new(pool.blueprint.engine.new_store(state));
+    let making = meter.measure(Box::pin(pool.pre.instantiate_async(&mut *store)));
     let made = match tokio::time::timeout_at(first.ticket.deadline().into(), making).await {
         Ok(Ok(service)) => Ok(service),
         Ok(Err(error)) => Err(own::fault(&error, &store)),
@@ -91,7 +91,7 @@ async fn work(mut seat: Seat, first: Job) {
 }
 
 struct Instance {
-    store: Store<InstanceState>,
+    store: OwnStore,
     service: Service,
     meter: CpuMeter,
     output: InstanceOutput,
