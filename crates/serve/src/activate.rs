@@ -10,7 +10,7 @@ use wharf_artifact::AppArtifact;
 use wharf_engine::{
     CacheError, CodeCache, Compiler, Engine, EngineError, EngineOptions, MemoryBudget, SlowLane,
 };
-use wharf_host::{Authority, AuthorityError, Denials, Host, HttpClient, LinkError};
+use wharf_host::{Authority, AuthorityError, Denials, Egress, EgressRules, Host, LinkError};
 use wharf_manifest::{
     AppName, ByteSize, Ceilings, Component, ComponentName, HttpTarget, Limits, Lowered,
 };
@@ -30,6 +30,8 @@ pub struct RuntimeOptions {
     pub compiler: Compiler,
     /// Ceiling on the memory of all instances together.
     pub memory: ByteSize,
+    /// Which addresses guests may reach, if their manifests ask for them.
+    pub egress: EgressRules,
     /// Where requests and guests' output are logged.
     pub log: Log,
     /// Where all is counted.
@@ -42,7 +44,7 @@ pub struct Runtime {
     host: Host,
     cache: CodeCache,
     compiler: Compiler,
-    client: HttpClient,
+    egress: Egress,
     lane: SlowLane,
     memory: Arc<MemoryBudget>,
     blobs: BlobCache,
@@ -129,7 +131,7 @@ impl Runtime {
             host: Host::new(engine).map_err(EngineError::Wasmtime)?,
             cache: options.cache,
             compiler: options.compiler,
-            client: HttpClient::new(),
+            egress: Egress::new(options.egress),
             lane: SlowLane::for_this_machine(),
             memory,
             blobs: BlobCache::new(BlobCacheOptions::default()),
@@ -290,7 +292,7 @@ impl Activation<'_> {
             &component.grants,
             self.base,
             limits.outgoing,
-            runtime.client.clone(),
+            &runtime.egress,
             denials,
         )
         .map_err(|source| ActivateError::Grant {
@@ -349,17 +351,12 @@ fn denials(
         if denial.asked_only {
             return;
         }
-        log.message(
-            Message::new(Level::Warn, denial.to_string())
-                .with("app", &*app)
-                .with("component", &*component)
-                .with(
-                    "hint",
-                    format!(
-                        "grant it under [component.{component}.grants]: {}",
-                        denial.manifest_line
-                    ),
-                ),
-        );
+        let message = Message::new(Level::Warn, denial.to_string())
+            .with("app", &*app)
+            .with("component", &*component);
+        log.message(match denial.manifest_hint(&component) {
+            Some(hint) => message.with("hint", hint),
+            None => message,
+        });
     })
 }

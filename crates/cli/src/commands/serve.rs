@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use wharf_artifact::{AppArtifact, load_app};
 use wharf_build::{BuildOptions, Cancel, FileOptions, build_app, build_file};
+use wharf_host::EgressRules;
 use wharf_manifest::{AppName, HostName, NodeApp, NodeConfig, NodeTls, parse_node};
 use wharf_serve::log::{Level, Log, LogFormat, LogOptions, Message};
 use wharf_serve::{
@@ -228,9 +229,11 @@ async fn serve(args: &Serve, file: NodeFile) -> Outcome {
     tasks.extend(admin.map(|admin| AbortOnDrop::spawn(admin.run(Arc::clone(&live)))));
     tasks.extend(tls.map(|tls| AbortOnDrop::spawn(tls.watch(log.clone()))));
     let cancel = Cancel::new();
+    let egress = EgressRules::only(file.config.private_addresses.clone());
+    let memory = file.config.limits.memory;
     let loader = Loader {
         args: args.clone(),
-        runtime: Arc::new(node::runtime(file.config.limits.memory, &log, &metrics)?),
+        runtime: Arc::new(node::runtime(memory, egress, &log, &metrics)?),
         node: Arc::clone(&live),
         cancel: cancel.clone(),
     };

@@ -9,6 +9,7 @@ use wharf_build::{
     BuildError, BuildOptions, Cancel, FileOptions, MANIFEST_NAME, build_app, build_file,
     watch_paths,
 };
+use wharf_host::EgressRules;
 use wharf_manifest::{App, parse_app};
 use wharf_serve::log::{Level, LogFormat, LogOptions, Message};
 use wharf_serve::watch::{DevOverlay, DevState, SourceWatcher, WatchOptions};
@@ -65,7 +66,9 @@ async fn up(args: &Up, project: Arc<Project>) -> Outcome {
         },
     ));
     let admin = admin.map(|admin| AbortOnDrop::spawn(admin.run(Arc::clone(&node))));
-    let runtime = Arc::new(node::runtime(None, &log, &metrics)?);
+    // Whoever serves their own app says in its manifest what it may reach.
+    let egress = EgressRules::any_private();
+    let runtime = Arc::new(node::runtime(None, egress, &log, &metrics)?);
     let cancel = project.cancel.clone();
     let builder = Builder {
         project,

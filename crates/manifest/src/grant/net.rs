@@ -63,6 +63,14 @@ impl NetGrant {
         &self.host
     }
 
+    /// The name granted, in lower case, if it is one.
+    pub fn host_name(&self) -> Option<&str> {
+        match &self.host {
+            NetHost::Name(name) => Some(name),
+            NetHost::Any | NetHost::Network(_) => None,
+        }
+    }
+
     /// Whether the guest may look up the addresses of `name`.
     pub fn allows_lookup(&self, name: &str) -> bool {
         match &self.host {

@@ -36,6 +36,14 @@ impl PrivateAddress {
         matches!(&self.0, Allowed::Network(network) if *network == AddressRange::of(address))
     }
 
+    /// The name, in lower case, if it is one.
+    pub fn name(&self) -> Option<&str> {
+        match &self.0 {
+            Allowed::Network(_) => None,
+            Allowed::Name(name) => Some(name),
+        }
+    }
+
     /// Whether what `name` resolves to is allowed.
     pub fn covers_name(&self, name: &str) -> bool {
         let name = name.strip_suffix('.').unwrap_or(name);

@@ -11,6 +11,7 @@ use toml::de::DeValue;
 use super::{HostName, NODE_APP_COUNT_MAX, NodeLimits};
 use crate::address_range::AddressRange;
 use crate::error::Problems;
+use crate::grant::PrivateAddress;
 use crate::invalid::{InvalidValue, quote};
 use crate::name::AppName;
 use crate::parse::table::{At, table};
@@ -38,6 +39,8 @@ table! {
         tls: TlsTable;
         /// Whose word on the client is believed.
         proxies: ProxiesTable;
+        /// What guests may reach besides the public network.
+        egress: EgressTable;
         /// What all apps together may use up.
         limits: NodeLimitsTable;
         /// What the limits of every component are lowered to.
@@ -74,6 +77,17 @@ table! {
         /// Addresses of proxies whose `Forwarded`, `X-Forwarded-*` and `X-Request-Id` are
         /// believed; from all others they are dropped.
         trusted: Vec<AddressRange>, default json!([]);
+    }
+}
+
+table! {
+    /// Where guests may go.
+    EgressTable in "`egress`" {
+        /// Private addresses that guests may reach if their manifests ask for them: addresses,
+        /// ranges, and names whose addresses may be private. Loopback, private, link-local and
+        /// reserved addresses are refused otherwise. Where a cloud machine hands out its
+        /// credentials is reached by its very address only.
+        private: Vec<PrivateAddress>, default json!([]);
     }
 }
 
@@ -134,6 +148,7 @@ from_text! {
     AdminAddress, "an address such as `\"127.0.0.1:3900\"`, or `\"none\"`";
     FileName, "a file such as `\"certs/example.pem\"`";
     AppSource, "a folder, a file or an app such as `\"guestbook\"` or `\"guestbook:0.1.0\"`";
+    PrivateAddress, "an address, range or name such as `\"10.0.0.5\"`";
     AddressRange, "an address or range such as `\"10.0.0.0/8\"`";
     HostName, "a host name such as `\"example.com\"`";
 }
