@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use wharf_host::EgressRules;
 use wharf_manifest::ByteSize;
 use wharf_serve::log::{Log, LogOptions};
 use wharf_serve::{Admin, Metrics, Node, Runtime, RuntimeOptions, ServeError, Server, Telemetry};
@@ -68,10 +67,9 @@ pub(crate) fn start_log(
     Ok(log)
 }
 
-/// The engine and the pools, with `memory` for all guests together and a way out under `egress`.
+/// The engine and the pools, with `memory` for all guests together.
 pub(crate) fn runtime(
     memory: Option<ByteSize>,
-    egress: EgressRules,
     log: &Log,
     metrics: &Metrics,
 ) -> Result<Runtime, CliError> {
@@ -79,7 +77,6 @@ pub(crate) fn runtime(
         cache: paths::code_cache()?,
         compiler: paths::compiler()?,
         memory: memory.unwrap_or_else(memory_for_guests),
-        egress,
         log: log.clone(),
         metrics: metrics.clone(),
     };

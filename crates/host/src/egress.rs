@@ -25,6 +25,13 @@ enum Private {
     Only(Arc<[PrivateAddress]>),
 }
 
+impl Default for EgressRules {
+    /// No private address.
+    fn default() -> EgressRules {
+        EgressRules::only(Vec::new())
+    }
+}
+
 /// What of a grant covers an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Covered<'a> {
@@ -129,8 +136,8 @@ fn inner(address: IpAddr) -> Option<IpAddr> {
     }
 }
 
-/// What all guests of a node share on the way out: the rules, one resolver of names, the
-/// certificates that are trusted. Clones share them.
+/// What guests of a node share on the way out: one resolver of names, the certificates that are
+/// trusted, and rules. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Egress {
     pub(crate) rules: EgressRules,
@@ -141,9 +148,22 @@ pub struct Egress {
 impl Egress {
     /// A way out under `rules`. Certificates are read at the first request.
     pub fn new(rules: EgressRules) -> Egress {
-        Egress::with_resolver(rules, Resolver::of_the_system())
+        Egress {
+            rules,
+            resolver: Arc::new(Resolver::of_the_system()),
+            tls: Arc::default(),
+        }
     }
 
+    /// The same way out under other rules.
+    pub fn under(&self, rules: EgressRules) -> Egress {
+        Egress {
+            rules,
+            ..self.clone()
+        }
+    }
+
+    #[cfg(test)]
     pub(crate) fn with_resolver(rules: EgressRules, resolver: Resolver) -> Egress {
         Egress {
             rules,

@@ -196,6 +196,22 @@ fn read(found: io::Result<Vec<IpAddr>>) -> Answer {
     }
 }
 
+#[cfg(test)]
+impl Resolver {
+    /// A resolver that knows these names and the addresses of each.
+    pub(crate) fn of(names: &[(&str, &[&str])]) -> Resolver {
+        let parsed = |text: &&str| text.parse().expect("an address");
+        let names: HashMap<String, Vec<IpAddr>> = names
+            .iter()
+            .map(|(name, list)| ((*name).to_owned(), list.iter().map(parsed).collect()))
+            .collect();
+        Resolver::new(move |name| {
+            let found = names.get(&name).cloned();
+            Box::pin(async move { found.ok_or_else(|| io::Error::other("no such name")) })
+        })
+    }
+}
+
 enum Known {
     Answered(Answer),
     Asked(watch::Receiver<Option<Answer>>),

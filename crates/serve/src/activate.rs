@@ -30,8 +30,6 @@ pub struct RuntimeOptions {
     pub compiler: Compiler,
     /// Ceiling on the memory of all instances together.
     pub memory: ByteSize,
-    /// Which addresses guests may reach, if their manifests ask for them.
-    pub egress: EgressRules,
     /// Where requests and guests' output are logged.
     pub log: Log,
     /// Where all is counted.
@@ -57,6 +55,9 @@ pub struct Runtime {
 pub struct AppTerms {
     /// What the limits of its components are lowered to.
     pub ceilings: Ceilings,
+    /// Which addresses its components may reach, if its manifest asks for them. Default those of
+    /// the public network.
+    pub egress: EgressRules,
     /// Ceiling on the memory of all its instances together, below the node's. Default none.
     pub memory: Option<ByteSize>,
 }
@@ -131,7 +132,8 @@ impl Runtime {
             host: Host::new(engine).map_err(EngineError::Wasmtime)?,
             cache: options.cache,
             compiler: options.compiler,
-            egress: Egress::new(options.egress),
+            // The terms of an app have the rules.
+            egress: Egress::new(EgressRules::default()),
             lane: SlowLane::for_this_machine(),
             memory,
             blobs: BlobCache::new(BlobCacheOptions::default()),
@@ -173,6 +175,7 @@ pub fn activate(
         app_name: &app_name,
         base,
         ceilings: &terms.ceilings,
+        egress: &terms.egress,
         memory,
     };
     let mut components = BTreeMap::new();
@@ -242,6 +245,7 @@ struct Activation<'a> {
     app_name: &'a Arc<str>,
     base: &'a Path,
     ceilings: &'a Ceilings,
+    egress: &'a EgressRules,
     /// The app's own budget, if it has one, and the node's.
     memory: Vec<Arc<MemoryBudget>>,
 }
@@ -292,7 +296,7 @@ impl Activation<'_> {
             &component.grants,
             self.base,
             limits.outgoing,
-            &runtime.egress,
+            &runtime.egress.under(self.egress.clone()),
             denials,
         )
         .map_err(|source| ActivateError::Grant {

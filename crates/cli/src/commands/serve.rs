@@ -229,11 +229,9 @@ async fn serve(args: &Serve, file: NodeFile) -> Outcome {
     tasks.extend(admin.map(|admin| AbortOnDrop::spawn(admin.run(Arc::clone(&live)))));
     tasks.extend(tls.map(|tls| AbortOnDrop::spawn(tls.watch(log.clone()))));
     let cancel = Cancel::new();
-    let egress = EgressRules::only(file.config.private_addresses.clone());
-    let memory = file.config.limits.memory;
     let loader = Loader {
         args: args.clone(),
-        runtime: Arc::new(node::runtime(memory, egress, &log, &metrics)?),
+        runtime: Arc::new(node::runtime(file.config.limits.memory, &log, &metrics)?),
         node: Arc::clone(&live),
         cancel: cancel.clone(),
     };
@@ -295,6 +293,7 @@ impl Loader {
             let config = &file.config.apps[&name];
             let terms = AppTerms {
                 ceilings: file.config.ceilings,
+                egress: EgressRules::only(file.config.private_addresses.clone()),
                 memory: config.memory,
             };
             let app =

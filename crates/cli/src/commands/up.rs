@@ -66,9 +66,7 @@ async fn up(args: &Up, project: Arc<Project>) -> Outcome {
         },
     ));
     let admin = admin.map(|admin| AbortOnDrop::spawn(admin.run(Arc::clone(&node))));
-    // Whoever serves their own app says in its manifest what it may reach.
-    let egress = EgressRules::any_private();
-    let runtime = Arc::new(node::runtime(None, egress, &log, &metrics)?);
+    let runtime = Arc::new(node::runtime(None, &log, &metrics)?);
     let cancel = project.cancel.clone();
     let builder = Builder {
         project,
@@ -291,7 +289,11 @@ impl Builder {
                 return Ok((None, built.watch));
             }
             let artifact = &built.artifact;
-            let terms = AppTerms::default();
+            let terms = AppTerms {
+                // Whoever serves their own app says in its manifest what it may reach.
+                egress: EgressRules::any_private(),
+                ..AppTerms::default()
+            };
             let app = activate(
                 &runtime,
                 artifact,

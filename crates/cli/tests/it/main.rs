@@ -5,6 +5,7 @@
 mod bad_input;
 mod build;
 mod cache;
+mod egress;
 mod help;
 mod inspect;
 mod invoke;

@@ -94,3 +94,129 @@ impl NetPolicy {
             })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::policy::tests::{policy, run};
+    use super::LookupError::{Denied, Invalid, Unresolvable};
+    use super::*;
+
+    fn check(
+        grants: &[&str],
+        private: Option<&[&str]>,
+        host: &str,
+        expected: Result<&[&str], LookupError>,
+    ) {
+        let (policy, told) = policy(grants, private);
+        let parsed = |list: &[&str]| list.iter().map(|text| text.parse().unwrap()).collect();
+        let found = run(policy.look_up(host));
+        assert_eq!(
+            found,
+            expected.map(parsed),
+            "{grants:?} under {private:?}: {host}"
+        );
+        let denied = usize::from(expected == Err(Denied));
+        assert_eq!(told.lock().unwrap().len(), denied, "{grants:?}: {host}");
+    }
+
+    #[test]
+    fn only_granted_names_are_looked_up() {
+        let public = Ok(&["93.184.216.34", "2606:2800::1"][..]);
+        check(
+            &["tcp://public.example:443"],
+            Some(&[]),
+            "public.example",
+            public,
+        );
+        check(
+            &["tcp://public.example:443"],
+            Some(&[]),
+            "PUBLIC.example.",
+            public,
+        );
+        check(&["*"], Some(&[]), "public.example", public);
+        check(
+            &["tcp://public.example:443"],
+            None,
+            "db.internal",
+            Err(Denied),
+        );
+        check(&["10.0.0.0/8:*"], None, "db.internal", Err(Denied));
+        check(&[], None, "public.example", Err(Denied));
+        check(
+            &["nowhere.example:1"],
+            None,
+            "nowhere.example",
+            Err(Unresolvable),
+        );
+    }
+
+    #[test]
+    fn answers_hold_what_the_rules_allow() {
+        check(&["db.internal:1"], None, "db.internal", Ok(&["10.0.0.5"]));
+        check(&["db.internal:1"], Some(&[]), "db.internal", Err(Denied));
+        check(
+            &["db.internal:1"],
+            Some(&["db.internal"]),
+            "db.internal",
+            Ok(&["10.0.0.5"]),
+        );
+        check(
+            &["db.internal:1"],
+            Some(&["10.0.0.0/8"]),
+            "db.internal",
+            Ok(&["10.0.0.5"]),
+        );
+        check(
+            &["mixed.example:1"],
+            Some(&[]),
+            "mixed.example",
+            Ok(&["93.184.216.34"]),
+        );
+        check(&["rebound.example:1"], None, "rebound.example", Err(Denied));
+    }
+
+    #[test]
+    fn an_address_is_its_own_answer() {
+        check(&["127.0.0.1:80"], None, "127.0.0.1", Ok(&["127.0.0.1"]));
+        check(
+            &["127.0.0.1:80"],
+            None,
+            "::ffff:127.0.0.1",
+            Ok(&["127.0.0.1"]),
+        );
+        check(&["[::1]:80"], None, "[::1]", Ok(&["::1"]));
+        check(&["127.0.0.1:80"], None, "127.0.0.2", Err(Denied));
+        check(&["127.0.0.1:80"], Some(&[]), "127.0.0.1", Err(Denied));
+        check(&["*"], None, "169.254.169.254", Err(Denied));
+        check(
+            &["169.254.169.254:80"],
+            None,
+            "169.254.169.254",
+            Ok(&["169.254.169.254"]),
+        );
+    }
+
+    #[test]
+    fn odd_forms_are_asked_of_nobody() {
+        for odd in [
+            "",
+            ".",
+            "0x7f.1",
+            "2130706433",
+            "127.1",
+            "0177.0.0.1",
+            "127.0.0.1.",
+            "a b",
+            "a\0b",
+            "[::1",
+            "a:80",
+            "user@a",
+            "%61",
+            "..",
+            "fe80::1%lo",
+        ] {
+            check(&["*"], None, odd, Err(Invalid));
+        }
+    }
+}

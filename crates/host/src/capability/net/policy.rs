@@ -182,3 +182,294 @@ pub(super) fn covered(grant: &NetGrant, ip: IpAddr) -> Covered<'static> {
         Covered::Range
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::egress::EgressRules;
+    use crate::resolver::Resolver;
+
+    pub(in super::super) type Told = Arc<Mutex<Vec<Denial>>>;
+
+    pub(in super::super) fn run<T>(test: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        runtime.unwrap().block_on(test)
+    }
+
+    /// A policy where names have these addresses, under rules that list `private`, or none.
+    pub(in super::super) fn policy(grants: &[&str], private: Option<&[&str]>) -> (NetPolicy, Told) {
+        let told = Told::default();
+        let denials = Denials::new({
+            let told = Arc::clone(&told);
+            move |denial| told.lock().unwrap().push(denial.clone())
+        });
+        let rules = match private {
+            None => EgressRules::any_private(),
+            Some(list) => {
+                EgressRules::only(list.iter().map(|text| text.parse().unwrap()).collect())
+            }
+        };
+        let resolver = Resolver::of(&[
+            ("public.example", &["93.184.216.34", "2606:2800::1"]),
+            ("db.internal", &["10.0.0.5"]),
+            ("mixed.example", &["93.184.216.34", "127.0.0.1"]),
+            ("rebound.example", &["169.254.169.254"]),
+            ("mapped.example", &["::ffff:127.0.0.1"]),
+        ]);
+        let egress = Egress::with_resolver(rules, resolver);
+        let grants = grants.iter().map(|grant| grant.parse().unwrap()).collect();
+        (
+            NetPolicy::new(grants, egress, LookupShare::default(), denials),
+            told,
+        )
+    }
+
+    fn connects(policy: &NetPolicy, address: &str) -> bool {
+        let address = address.parse().unwrap();
+        run(policy.allows(address, SocketAddrUse::TcpConnect))
+    }
+
+    #[test]
+    fn connecting_goes_to_what_is_granted_and_allowed() {
+        for (grants, private, address, allowed) in [
+            // The grant alone decides about the public network.
+            (
+                &["tcp://93.184.216.34:443"][..],
+                Some(&[][..]),
+                "93.184.216.34:443",
+                true,
+            ),
+            (
+                &["tcp://93.184.216.34:443"],
+                Some(&[]),
+                "93.184.216.34:80",
+                false,
+            ),
+            (&["*"], Some(&[]), "93.184.216.34:80", true),
+            // A name allows its addresses, whoever looked it up.
+            (
+                &["tcp://public.example:443"],
+                Some(&[]),
+                "93.184.216.34:443",
+                true,
+            ),
+            (
+                &["tcp://public.example:443"],
+                Some(&[]),
+                "[2606:2800::1]:443",
+                true,
+            ),
+            (
+                &["tcp://public.example:443"],
+                Some(&[]),
+                "93.184.216.34:444",
+                false,
+            ),
+            (
+                &["tcp://public.example:443"],
+                Some(&[]),
+                "93.184.216.35:443",
+                false,
+            ),
+            (
+                &["udp://public.example:443"],
+                Some(&[]),
+                "93.184.216.34:443",
+                false,
+            ),
+            // A node refuses what is private, whatever is granted …
+            (&["tcp://10.0.0.5:5432"], Some(&[]), "10.0.0.5:5432", false),
+            (&["10.0.0.0/8:*", "*"], Some(&[]), "10.0.0.5:5432", false),
+            (
+                &["tcp://db.internal:5432"],
+                Some(&[]),
+                "10.0.0.5:5432",
+                false,
+            ),
+            (&["*"], Some(&[]), "127.0.0.1:80", false),
+            (&["*"], Some(&[]), "[::1]:80", false),
+            (&["*"], Some(&[]), "[::ffff:127.0.0.1]:80", false),
+            (&["*"], Some(&[]), "[64:ff9b::7f00:1]:80", false),
+            (&["*"], Some(&[]), "[2002:7f00:1::]:80", false),
+            (&["*"], Some(&[]), "0.0.0.0:80", false),
+            (&["*"], Some(&[]), "255.255.255.255:80", false),
+            (
+                &["tcp://mixed.example:80"],
+                Some(&[]),
+                "127.0.0.1:80",
+                false,
+            ),
+            (
+                &["tcp://mapped.example:80"],
+                Some(&[]),
+                "127.0.0.1:80",
+                false,
+            ),
+            // … unless its operator lists it, which grants nothing by itself.
+            (
+                &["tcp://10.0.0.5:5432"],
+                Some(&["10.0.0.0/8"]),
+                "10.0.0.5:5432",
+                true,
+            ),
+            (
+                &["tcp://10.0.0.5:5432"],
+                Some(&["10.0.0.5"]),
+                "10.0.0.5:5432",
+                true,
+            ),
+            (
+                &["tcp://10.0.0.5:5432"],
+                Some(&["10.0.0.6"]),
+                "10.0.0.5:5432",
+                false,
+            ),
+            (
+                &["tcp://10.0.0.5:5432"],
+                Some(&["10.0.0.0/8"]),
+                "10.0.0.6:5432",
+                false,
+            ),
+            (
+                &["tcp://db.internal:5432"],
+                Some(&["db.internal"]),
+                "10.0.0.5:5432",
+                true,
+            ),
+            (&["*"], Some(&["db.internal"]), "10.0.0.5:5432", true),
+            (
+                &["tcp://10.0.0.5:5432"],
+                Some(&["db.internal"]),
+                "10.0.0.5:5432",
+                false,
+            ),
+            (
+                &[],
+                Some(&["10.0.0.0/8", "db.internal"]),
+                "10.0.0.5:5432",
+                false,
+            ),
+            // Credentials of the machine: by their very address, on both sides.
+            (&["*"], None, "169.254.169.254:80", false),
+            (&["169.254.0.0/16:80"], None, "169.254.169.254:80", false),
+            (&["rebound.example:80"], None, "169.254.169.254:80", false),
+            (&["169.254.169.254:80"], None, "169.254.169.254:80", true),
+            (
+                &["169.254.169.254:80"],
+                Some(&["169.254.0.0/16"]),
+                "169.254.169.254:80",
+                false,
+            ),
+            (
+                &["169.254.169.254:80"],
+                Some(&["169.254.169.254"]),
+                "169.254.169.254:80",
+                true,
+            ),
+            (
+                &["rebound.example:80"],
+                Some(&["169.254.169.254"]),
+                "169.254.169.254:80",
+                false,
+            ),
+            (
+                &["rebound.example:80"],
+                Some(&["rebound.example"]),
+                "169.254.169.254:80",
+                false,
+            ),
+            // One's own machine.
+            (&["127.0.0.1:80"], None, "127.0.0.1:80", true),
+            (&["mapped.example:80"], None, "127.0.0.1:80", true),
+            (&["127.0.0.1:80"], None, "127.0.0.2:80", false),
+        ] {
+            let (policy, told) = policy(grants, private);
+            let case = format!("{grants:?} under {private:?}: {address}");
+            assert_eq!(connects(&policy, address), allowed, "{case}");
+            assert_eq!(connects(&policy, address), allowed, "{case}, again");
+            assert_eq!(told.lock().unwrap().len(), usize::from(!allowed), "{case}");
+        }
+    }
+
+    #[test]
+    fn sending_and_listening_follow_the_same_rules() {
+        let uses = |policy: &NetPolicy, address: &str, purpose| {
+            run(policy.allows(address.parse().unwrap(), purpose))
+        };
+        let (node, _) = policy(&["*"], Some(&[]));
+        for (address, purpose, allowed) in [
+            ("10.0.0.5:53", SocketAddrUse::UdpSend, false),
+            ("93.184.216.34:53", SocketAddrUse::UdpSend, true),
+            ("0.0.0.0:0", SocketAddrUse::UdpBind, true),
+            ("0.0.0.0:0", SocketAddrUse::TcpBind, true),
+            ("0.0.0.0:8080", SocketAddrUse::TcpBind, false),
+            ("0.0.0.0:0", SocketAddrUse::TcpListen, false),
+            ("127.0.0.1:8080", SocketAddrUse::TcpListen, false),
+            ("[::]:8080", SocketAddrUse::UdpBind, false),
+        ] {
+            assert_eq!(
+                uses(&node, address, purpose),
+                allowed,
+                "{address} {purpose:?}"
+            );
+        }
+        let (own, _) = policy(&["tcp://0.0.0.0:8080"], None);
+        assert!(uses(&own, "0.0.0.0:8080", SocketAddrUse::TcpListen));
+        assert!(!uses(&own, "0.0.0.0:0", SocketAddrUse::UdpBind));
+    }
+
+    #[test]
+    fn a_refusal_says_whose_rule_it_is() {
+        let check = |grants: &[&str], private, address: &str, what: &str, hint: Option<&str>| {
+            let (policy, told) = policy(grants, private);
+            assert!(!connects(&policy, address));
+            let told = told.lock().unwrap();
+            assert_eq!(told[0].to_string(), what);
+            assert_eq!(told[0].manifest_hint("api").as_deref(), hint);
+        };
+        let nothing = Some(&[][..]);
+        check(
+            &[],
+            nothing,
+            "10.0.0.5:80",
+            "denied: connecting to tcp://10.0.0.5:80",
+            Some("grant it under [component.api.grants]: net = [\"tcp://10.0.0.5:80\"]"),
+        );
+        check(
+            &["10.0.0.5:80"],
+            nothing,
+            "10.0.0.5:80",
+            "denied: connecting to tcp://10.0.0.5:80: 10.0.0.5 is a private address",
+            Some(
+                "this is the node's rule, whatever is granted; its operator allows it in the node file: [egress] private = [\"10.0.0.5\"]",
+            ),
+        );
+        check(
+            &["db.internal:80"],
+            nothing,
+            "10.0.0.5:80",
+            "denied: connecting to tcp://10.0.0.5:80: `db.internal` has the private address 10.0.0.5",
+            Some(
+                "this is the node's rule, whatever is granted; its operator allows it in the node file: [egress] private = [\"db.internal\"]",
+            ),
+        );
+        check(
+            &["*"],
+            None,
+            "169.254.169.254:80",
+            "denied: connecting to tcp://169.254.169.254:80: 169.254.169.254 is a metadata address",
+            Some("grant it under [component.api.grants]: net = [\"tcp://169.254.169.254:80\"]"),
+        );
+        check(
+            &["rebound.example:80"],
+            None,
+            "169.254.169.254:80",
+            "denied: connecting to tcp://169.254.169.254:80: `rebound.example` has the metadata address 169.254.169.254",
+            None,
+        );
+    }
+}
