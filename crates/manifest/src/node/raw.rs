@@ -122,7 +122,7 @@ table! {
         queue: LimitCount;
         /// Over the resource handles open at once, per instance.
         handles: LimitCount;
-        /// Over the outgoing requests and connections at once, per instance.
+        /// Over the outgoing requests and sockets at once, per instance.
         outgoing: LimitCount;
         /// Over the bytes of one response body.
         response: ByteSize;
