@@ -58,9 +58,11 @@ impl fmt::Display for AddressClass {
 
 fn of_v4(address: Ipv4Addr) -> AddressClass {
     match address.octets() {
-        // The link-local range serves metadata nearly everywhere; Alibaba's and Azure's lie
-        // elsewhere.
-        [169, 254, _, _] | [100, 100, 100, 200] | [168, 63, 129, 16] => AddressClass::Metadata,
+        // The link-local range serves metadata nearly everywhere; Alibaba's, Azure's and Oracle's
+        // lie elsewhere.
+        [169, 254, _, _] | [100, 100, 100, 200] | [168, 63, 129, 16] | [192, 0, 0, 192] => {
+            AddressClass::Metadata
+        }
         [0, ..] => AddressClass::Unspecified,
         [127, ..] => AddressClass::Loopback,
         [10, ..] | [172, 16..=31, ..] | [192, 168, ..] => AddressClass::Private,
@@ -88,8 +90,11 @@ fn of_v6(address: Ipv6Addr) -> AddressClass {
     match address.segments() {
         [0, 0, 0, 0, 0, 0, 0, 0] => AddressClass::Unspecified,
         [0, 0, 0, 0, 0, 0, 0, 1] => AddressClass::Loopback,
-        // Amazon's and Google's.
-        [0xfd00, 0x0ec2, ..] | [0xfd20, 0x00ce, ..] => AddressClass::Metadata,
+        // Amazon's, Google's, Scaleway's and OpenStack's.
+        [0xfd00, 0x0ec2, ..]
+        | [0xfd20, 0x00ce, ..]
+        | [0xfd00, 0x0042, ..]
+        | [0xfe80, .., 0xa9fe, 0xa9fe] => AddressClass::Metadata,
         [0xfc00..=0xfdff, ..] | [0xfec0..=0xfeff, ..] => AddressClass::Private,
         [0xfe80..=0xfebf, ..] => AddressClass::LinkLocal,
         [0xff00..=0xffff, ..] => AddressClass::Multicast,
@@ -242,6 +247,9 @@ mod tests {
         ("fdff::1", Private),
         ("fd00:ec2::254", Metadata),
         ("fd20:ce::254", Metadata),
+        ("fd00:42::42", Metadata),
+        ("fe80::a9fe:a9fe", Metadata),
+        ("192.0.0.192", Metadata),
         ("4000::1", Reserved),
     ];
 

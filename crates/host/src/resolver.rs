@@ -100,6 +100,11 @@ impl Resolver {
             .unwrap_or(Err(LookupFailure::Temporary))
     }
 
+    /// Whether an answer that is fresh enough has `address` for `name`. Asks nobody.
+    pub(crate) fn knows(&self, name: &str, address: IpAddr) -> bool {
+        self.memory().holds(name, address, Instant::now())
+    }
+
     /// Whether `name` has `address`: by an answer that is fresh enough, or by asking now.
     pub(crate) async fn has(
         self: &Arc<Self>,
@@ -107,14 +112,11 @@ impl Resolver {
         address: IpAddr,
         share: &LookupShare,
     ) -> bool {
-        let now = Instant::now();
-        if self.memory().holds(name, address, now) {
-            return true;
-        }
-        match self.resolve(name, share).await {
-            Ok(addresses) => addresses.contains(&address),
-            Err(_) => false,
-        }
+        self.knows(name, address)
+            || match self.resolve(name, share).await {
+                Ok(addresses) => addresses.contains(&address),
+                Err(_) => false,
+            }
     }
 
     async fn wait_for(self: &Arc<Self>, name: &str, share: &LookupShare) -> Answer {
@@ -256,7 +258,11 @@ impl Memory {
                 return Some(Known::Answered(remembered.answer.clone()));
             }
         }
-        self.asked.get(name).cloned().map(Known::Asked)
+        // One that fell over will not answer.
+        let asked = self.asked.get(name).cloned();
+        asked
+            .filter(|told| told.has_changed().is_ok())
+            .map(Known::Asked)
     }
 
     /// Whether an answer for `name` held `address` not too long ago.
@@ -418,6 +424,24 @@ mod tests {
                 assert_eq!(one.await.unwrap(), answer(&["1.1.1.1"]));
             }
             assert_eq!(asked.load(Ordering::SeqCst), 1);
+        });
+    }
+
+    #[test]
+    fn a_look_up_that_fell_over_is_made_again() {
+        run(async {
+            let turn = AtomicUsize::new(0);
+            let resolver = Arc::new(Resolver::new(move |_| {
+                let first = turn.fetch_add(1, Ordering::SeqCst) == 0;
+                Box::pin(async move {
+                    assert!(!first, "on purpose");
+                    Ok(addresses(&["1.1.1.1"]))
+                })
+            }));
+            let share = LookupShare::default();
+            let fell_over = resolver.resolve("a", &share).await;
+            assert_eq!(fell_over, Err(LookupFailure::Temporary));
+            assert_eq!(resolver.resolve("a", &share).await, answer(&["1.1.1.1"]));
         });
     }
 

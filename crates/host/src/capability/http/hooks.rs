@@ -267,6 +267,45 @@ mod tests {
     }
 
     #[test]
+    fn connections_are_kept_for_one_component_and_shared_with_no_other() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let connections = Arc::new(Mutex::new(0));
+        let seen = Arc::clone(&connections);
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                *seen.lock().unwrap() += 1;
+                let mut stream = stream.unwrap();
+                thread::spawn(move || {
+                    let mut tail = [0; 4];
+                    let mut byte = [0];
+                    while stream.read(&mut byte).unwrap_or(0) == 1 {
+                        tail.rotate_left(1);
+                        tail[3] = byte[0];
+                        if tail == *b"\r\n\r\n" {
+                            let ok = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+                            stream.write_all(ok).unwrap();
+                        }
+                    }
+                });
+            }
+        });
+        let component = || hooks(&[format!("http://{address}")], &["127.0.0.1"], 64).0;
+        run(async {
+            let mut components = [component(), component()];
+            for (number, hooks) in components.iter_mut().enumerate() {
+                for _ in 0..3 {
+                    let response = get(hooks, &format!("http://{address}/")).await.unwrap();
+                    response.into_body().collect().await.unwrap();
+                    // The connection goes back to its pool in a task of its own.
+                    tokio::task::yield_now().await;
+                }
+                assert_eq!(*connections.lock().unwrap(), number + 1);
+            }
+        });
+    }
+
+    #[test]
     fn bad_answers_are_errors_and_bounded() {
         let long = |count: usize| "a".repeat(count);
         let many: String = (0..1000)

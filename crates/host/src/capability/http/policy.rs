@@ -9,6 +9,9 @@ use crate::denial::{Denial, Denials, Remedy};
 use crate::destination::Destination;
 use crate::egress::{Covered, EgressRules};
 
+/// Characters of an odd host that a report repeats.
+const HOST_TOLD_MAX: usize = 80;
+
 /// The origins that are granted to one component, under the node's rules.
 #[derive(Debug)]
 pub(crate) struct HttpPolicy {
@@ -92,7 +95,10 @@ impl HttpPolicy {
         self.denials.record(Denial {
             what: format!(
                 "outgoing HTTP to `{}`, which is neither a name nor an address in its usual form",
-                host.escape_debug()
+                host.chars()
+                    .take(HOST_TOLD_MAX)
+                    .collect::<String>()
+                    .escape_debug()
             ),
             remedy: Remedy::Nothing,
             asked_only: false,
@@ -197,6 +203,7 @@ mod tests {
             "http://user:secret@a.example/",
             "http://a.example:/",
             "http://a.example:99999/",
+            &format!("http://{}.example/", "a".repeat(60_000)),
         ] {
             let Ok(parsed) = uri.parse::<Uri>() else {
                 continue;
@@ -209,6 +216,7 @@ mod tests {
         let told = format!("{:?}", told.lock().unwrap());
         assert!(told.contains("`2130706433`"), "{told}");
         assert!(!told.contains("secret"), "{told}");
+        assert!(told.len() < 10_000, "{}", told.len());
     }
 
     #[test]

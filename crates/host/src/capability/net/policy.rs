@@ -113,6 +113,13 @@ impl NetPolicy {
 
     /// The one of `names` that resolves to `ip`, one that the rules allow before others.
     async fn name_of<'a>(&self, ip: IpAddr, names: &BTreeSet<&'a str>) -> Option<&'a str> {
+        let known = |name: &&&str| {
+            self.egress.resolver.knows(name, ip) && self.egress.rules.allow(ip, Covered::Name(name))
+        };
+        // The usual case, and every datagram's.
+        if let Some(name) = names.iter().find(known) {
+            return Some(name);
+        }
         let mut asking = JoinSet::new();
         for (number, name) in names.iter().enumerate() {
             let (egress, share) = (self.egress.clone(), self.share.clone());
