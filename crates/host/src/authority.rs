@@ -7,10 +7,13 @@ use wasmtime_wasi::WasiCtxBuilder;
 use wharf_manifest::Grants;
 
 use crate::capability::files;
-use crate::capability::http::{EgressPolicy, HttpClient};
+use crate::capability::http::HttpClient;
 use crate::capability::net;
 use crate::denial::Denials;
+use crate::egress::Egress;
 use crate::folder::{AuthorityError, Folder};
+use crate::outgoing::Outgoing;
+use crate::resolver::LookupShare;
 
 /// Grants turned into what an instance needs: opened once, shared by all instances.
 #[derive(Debug, Clone)]
@@ -18,14 +21,15 @@ pub struct Authority {
     pub(crate) env: Arc<[(String, String)]>,
     pub(crate) folders: Arc<[Folder]>,
     pub(crate) net: Arc<net::NetPolicy>,
-    pub(crate) http: EgressPolicy,
-    pub(crate) client: HttpClient,
+    pub(crate) http: Arc<HttpClient>,
     pub(crate) denials: Denials,
-    pub(crate) outgoing_max: u32,
+    outgoing_max: u32,
 }
 
 impl Authority {
-    /// The authority that `grants` describe. Relative folders lie below `base`.
+    /// The authority that `grants` describe, as far as the rules of `egress` go. Relative folders
+    /// lie below `base`; `outgoing_max` outgoing requests and sockets may be open at once in each
+    /// instance.
     ///
     /// # Errors
     /// When a granted folder cannot be opened.
@@ -33,7 +37,7 @@ impl Authority {
         grants: &Grants,
         base: &Path,
         outgoing_max: u32,
-        client: HttpClient,
+        egress: &Egress,
         denials: Denials,
     ) -> Result<Authority, AuthorityError> {
         let folders = grants
@@ -41,6 +45,14 @@ impl Authority {
             .iter()
             .map(|grant| Folder::of(grant, base))
             .collect::<Result<Vec<_>, _>>()?;
+        let share = LookupShare::default();
+        let net = net::NetPolicy::new(
+            grants.net.clone(),
+            egress.clone(),
+            share.clone(),
+            denials.clone(),
+        );
+        let http = HttpClient::new(grants.http.clone(), egress.clone(), share, denials.clone());
         Ok(Authority {
             env: grants
                 .env
@@ -48,9 +60,8 @@ impl Authority {
                 .map(|(k, v)| (k.clone(), v.clone()))
                 .collect(),
             folders: folders.into(),
-            net: Arc::new(net::NetPolicy::new(grants.net.clone(), denials.clone())),
-            http: EgressPolicy::new(grants.http.clone(), denials.clone()),
-            client,
+            net: Arc::new(net),
+            http: Arc::new(http),
             denials,
             outgoing_max,
         })
@@ -70,14 +81,23 @@ impl Authority {
         &self.denials
     }
 
-    pub(crate) fn apply(&self, builder: &mut WasiCtxBuilder) -> Result<(), AuthorityError> {
+    /// A count of what one instance opens.
+    pub(crate) fn outgoing(&self) -> Outgoing {
+        Outgoing::new(self.outgoing_max, self.denials.clone())
+    }
+
+    pub(crate) fn apply(
+        &self,
+        builder: &mut WasiCtxBuilder,
+        outgoing: &Outgoing,
+    ) -> Result<(), AuthorityError> {
         for (key, value) in self.env.iter() {
             builder.env(key, value);
         }
         for folder in self.folders.iter() {
             files::preopen(builder, folder)?;
         }
-        net::apply(builder, &self.net);
+        net::apply(builder, &self.net, outgoing);
         Ok(())
     }
 }

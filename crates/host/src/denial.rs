@@ -12,10 +12,8 @@ const DENIALS_MAX: usize = 256;
 pub struct Denial {
     /// What was asked for: `outgoing HTTP to https://api.example.com`.
     pub what: String,
-    /// The line under `[component.NAME.grants]` that would ask for it.
-    pub manifest_line: String,
-    /// The flag of `wharf run` that would grant it.
-    pub flag: String,
+    /// What would let it pass.
+    pub remedy: Remedy,
     /// The guest only asked what it has, as language runtimes do at start; nothing certain was
     /// refused. Worth a word only when the program fails.
     pub asked_only: bool,
@@ -24,12 +22,66 @@ pub struct Denial {
     pub survived_by_many: bool,
 }
 
+/// What would let pass what was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Remedy {
+    /// A grant.
+    Grant {
+        /// The line under `[component.NAME.grants]` that would ask for it.
+        manifest_line: String,
+        /// The flag of `wharf run` that would grant it.
+        flag: String,
+    },
+    /// A word of the node's operator: it is granted, and the node refuses it.
+    NodeFile {
+        /// The line of the node file.
+        line: String,
+    },
+    /// A higher limit: it is granted, and too much of it was open at once.
+    Limit {
+        /// Its name in the manifest: `limits.outgoing`.
+        name: &'static str,
+    },
+    /// Nothing.
+    Nothing,
+}
+
 impl Denial {
+    /// What to do about it, for whoever has the manifest of `component`; `None` if nothing helps.
+    pub fn manifest_hint(&self, component: &str) -> Option<String> {
+        match &self.remedy {
+            Remedy::Grant { manifest_line, .. } => Some(format!(
+                "grant it under [component.{component}.grants]: {manifest_line}"
+            )),
+            Remedy::NodeFile { line } => Some(format!(
+                "this is the node's rule, whatever is granted; its operator allows it in the node file: {line}"
+            )),
+            Remedy::Limit { name } => Some(format!(
+                "raise it with `{name}` in wharf.toml, and look for what is never closed"
+            )),
+            Remedy::Nothing => None,
+        }
+    }
+
+    /// What to do about it, for whoever runs a program; `None` if nothing helps.
+    pub fn flag_hint(&self) -> Option<String> {
+        match &self.remedy {
+            Remedy::Grant { flag, .. } => Some(format!("grant it with `{flag}`")),
+            Remedy::NodeFile { .. } | Remedy::Limit { .. } | Remedy::Nothing => None,
+        }
+    }
+
+    fn is_limit(&self) -> bool {
+        matches!(self.remedy, Remedy::Limit { .. })
+    }
+
     pub(crate) fn no_files() -> Denial {
         Denial {
             what: "files: it looked for a folder, and none is granted".to_owned(),
-            manifest_line: "files = [\"data:/data\"]".to_owned(),
-            flag: "--dir .".to_owned(),
+            remedy: Remedy::Grant {
+                manifest_line: "files = [\"data:/data\"]".to_owned(),
+                flag: "--dir .".to_owned(),
+            },
             asked_only: true,
             survived_by_many: true,
         }
@@ -38,6 +90,9 @@ impl Denial {
 
 impl fmt::Display for Denial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_limit() {
+            return f.write_str(&self.what);
+        }
         write!(f, "denied: {}", self.what)
     }
 }
@@ -66,7 +121,8 @@ impl Denials {
     }
 
     /// The same, and `count` is called for each denial, also those that were reported before.
-    /// What a guest only asked for is not counted.
+    /// Neither what a guest only
+    /// asked for is counted nor a limit that it met.
     pub fn counted(
         count: impl Fn() + Send + Sync + 'static,
         report: impl Fn(&Denial) + Send + Sync + 'static,
@@ -78,13 +134,13 @@ impl Denials {
         }
     }
 
-    /// Whether anything was denied so far.
+    /// Whether anything was denied so far, limits not counted.
     pub fn any(&self) -> bool {
-        !self.lock().is_empty()
+        !self.lock().iter().all(Denial::is_limit)
     }
 
     pub(crate) fn record(&self, denial: Denial) {
-        if !denial.asked_only {
+        if !denial.asked_only && !denial.is_limit() {
             (self.count)();
         }
         let mut seen = self.lock();

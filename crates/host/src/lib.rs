@@ -18,29 +18,34 @@
 
 #![forbid(unsafe_code)]
 
+mod address_class;
 mod authority;
 mod capability;
 mod command;
 mod denial;
+mod destination;
+mod egress;
 mod folder;
 mod imports;
 mod invoke;
 mod link_error;
 mod linker;
-mod metadata;
 mod module;
 mod native_output;
 mod outcome;
+mod outgoing;
 mod output;
 mod pointer;
 mod program;
+mod resolver;
 mod state;
 mod write_through;
 
 pub use authority::Authority;
-pub use capability::http::{EgressPolicy, HttpClient, IdleBody};
+pub use capability::http::IdleBody;
 pub use command::{Runnable, run_command};
-pub use denial::{Denial, Denials};
+pub use denial::{Denial, Denials, Remedy};
+pub use egress::{Egress, EgressRules};
 pub use folder::AuthorityError;
 pub use invoke::InvokeError;
 pub use link_error::LinkError;

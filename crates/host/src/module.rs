@@ -72,7 +72,10 @@ pub(crate) fn run_module(
 ) -> Result<CommandOutcome, RunError> {
     let complained = Arc::default();
     let mut builder = context(&io, &complained, true);
-    authority.apply(&mut builder).map_err(denied)?;
+    // It has no call that makes a socket.
+    authority
+        .apply(&mut builder, &authority.outgoing())
+        .map_err(denied)?;
     let linker =
         linker(engine, Some(authority)).map_err(|error| Fault::from_wasmtime(&error, None))?;
     let pre = link(&linker, module)?;

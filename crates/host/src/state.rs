@@ -9,8 +9,10 @@ use wharf_engine::{StoreLimits, StoreState};
 
 use crate::authority::Authority;
 use crate::capability::http::Hooks;
+use crate::capability::net::NetPolicy;
 use crate::denial::Denials;
 use crate::folder::{AuthorityError, Folder};
+use crate::outgoing::Outgoing;
 use crate::output::{GuestOutput, OutputStream, Sink};
 use crate::write_through::Direct;
 
@@ -30,6 +32,8 @@ pub struct InstanceState {
     hooks: Hooks,
     pub(crate) denials: Denials,
     pub(crate) folders: Arc<[Folder]>,
+    pub(crate) net: Arc<NetPolicy>,
+    pub(crate) outgoing: Outgoing,
     /// Where output goes; `None` if the guest has the process's own streams.
     pub(crate) output: Option<Arc<dyn GuestOutput>>,
 }
@@ -73,7 +77,8 @@ impl InstanceState {
         limits: StoreLimits,
         mut builder: WasiCtxBuilder,
     ) -> Result<InstanceState, AuthorityError> {
-        authority.apply(&mut builder)?;
+        let outgoing = authority.outgoing();
+        authority.apply(&mut builder, &outgoing)?;
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles_max());
         let mut http = WasiHttpCtx::new();
@@ -83,11 +88,9 @@ impl InstanceState {
             table,
             wasi: builder.build(),
             http,
-            hooks: Hooks::new(
-                authority.http.clone(),
-                authority.client.clone(),
-                authority.outgoing_max,
-            ),
+            hooks: Hooks::new(Arc::clone(&authority.http), outgoing.clone()),
+            net: Arc::clone(&authority.net),
+            outgoing,
             denials: authority.denials.clone(),
             folders: Arc::clone(&authority.folders),
             output: None,

@@ -40,7 +40,10 @@ pub use canonical::CanonicalError;
 pub use digest::Digest;
 pub use duration::{format_duration, parse_duration};
 pub use error::{ManifestError, ManifestErrors};
-pub use grant::{FileGrant, Grants, HttpGrant, HttpScheme, NetGrant, NetHost, NetProtocol};
+pub use grant::{
+    FileGrant, Grants, HttpGrant, HttpScheme, NetGrant, NetHost, NetProtocol, PrivateAddress,
+    ends_in_a_number,
+};
 pub use invalid::InvalidValue;
 pub use limits::Limits;
 pub use name::{AppName, ComponentName, NAME_LENGTH_MAX, NAME_RULE};

@@ -32,7 +32,7 @@ pub struct Limits {
     /// Resource handles (streams, requests, descriptors) open at once, per instance. Default
     /// 10,000.
     pub handles: u32,
-    /// Outgoing requests and connections in flight at once, per instance. Default 64.
+    /// Outgoing requests and sockets open at once, per instance. Default 64.
     pub outgoing: u32,
     /// All bytes of one response body. Default none: a stream may go on for ever.
     pub response: Option<ByteSize>,

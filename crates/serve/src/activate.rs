@@ -11,7 +11,7 @@ use wharf_engine::{
     CacheError, CodeCache, Compiler, Engine, EngineError, EngineOptions, MemoryBudget, PoolSize,
     SlowLane,
 };
-use wharf_host::{Authority, AuthorityError, Denials, Host, HttpClient, LinkError};
+use wharf_host::{Authority, AuthorityError, Denials, Egress, EgressRules, Host, LinkError};
 use wharf_manifest::{
     AppName, ByteSize, Ceilings, Component, ComponentName, HttpTarget, Limits, Lowered,
 };
@@ -43,7 +43,7 @@ pub struct Runtime {
     host: Host,
     cache: CodeCache,
     compiler: Compiler,
-    client: HttpClient,
+    egress: Egress,
     lane: SlowLane,
     memory: Arc<MemoryBudget>,
     blobs: BlobCache,
@@ -56,6 +56,9 @@ pub struct Runtime {
 pub struct AppTerms {
     /// What the limits of its components are lowered to.
     pub ceilings: Ceilings,
+    /// Which addresses its components may reach, if its manifest asks for them. Default those of
+    /// the public network.
+    pub egress: EgressRules,
     /// Ceiling on the memory of all its instances together, below the node's. Default none.
     pub memory: Option<ByteSize>,
 }
@@ -134,7 +137,8 @@ impl Runtime {
             host: Host::new(engine).map_err(EngineError::Wasmtime)?,
             cache: options.cache,
             compiler: options.compiler,
-            client: HttpClient::new(),
+            // The terms of an app have the rules.
+            egress: Egress::new(EgressRules::default()),
             lane: SlowLane::for_this_machine(),
             memory,
             blobs: BlobCache::new(BlobCacheOptions::default()),
@@ -176,6 +180,7 @@ pub fn activate(
         app_name: &app_name,
         base,
         ceilings: &terms.ceilings,
+        egress: &terms.egress,
         memory,
     };
     let mut components = BTreeMap::new();
@@ -245,6 +250,7 @@ struct Activation<'a> {
     app_name: &'a Arc<str>,
     base: &'a Path,
     ceilings: &'a Ceilings,
+    egress: &'a EgressRules,
     /// The app's own budget, if it has one, and the node's.
     memory: Vec<Arc<MemoryBudget>>,
 }
@@ -295,7 +301,7 @@ impl Activation<'_> {
             &component.grants,
             self.base,
             limits.outgoing,
-            runtime.client.clone(),
+            &runtime.egress.under(self.egress.clone()),
             denials,
         )
         .map_err(|source| ActivateError::Grant {
@@ -354,17 +360,12 @@ fn denials(
         if denial.asked_only {
             return;
         }
-        log.message(
-            Message::new(Level::Warn, denial.to_string())
-                .with("app", &*app)
-                .with("component", &*component)
-                .with(
-                    "hint",
-                    format!(
-                        "grant it under [component.{component}.grants]: {}",
-                        denial.manifest_line
-                    ),
-                ),
-        );
+        let message = Message::new(Level::Warn, denial.to_string())
+            .with("app", &*app)
+            .with("component", &*component);
+        log.message(match denial.manifest_hint(&component) {
+            Some(hint) => message.with("hint", hint),
+            None => message,
+        });
     })
 }

@@ -52,6 +52,12 @@ fn run(words: &[&str]) -> io::Result<ExitCode> {
             }
         }
         ["connect", address, text] => connect(address, text)?,
+        ["lookup", name] => lookup(name)?,
+        ["send", address, text] => send(address, text)?,
+        ["connections", count, address] => {
+            let count = count.parse().map_err(|_| io::ErrorKind::InvalidInput)?;
+            connections(count, address)?;
+        }
         ["stderr", text] => eprintln!("{text}"),
         ["exit", code] => {
             let code: u8 = code.parse().map_err(|_| io::ErrorKind::InvalidInput)?;
@@ -95,9 +101,60 @@ fn connect(address: &str, text: &str) -> io::Result<()> {
     io::stdout().write_all(&answer)
 }
 
+/// Prints the addresses of a name.
+#[cfg(not(target_env = "p1"))]
+fn lookup(name: &str) -> io::Result<()> {
+    for address in std::net::ToSocketAddrs::to_socket_addrs(&(name, 0))? {
+        println!("{}", address.ip());
+    }
+    Ok(())
+}
+
+/// Sends a text by UDP.
+#[cfg(not(target_env = "p1"))]
+fn send(address: &str, text: &str) -> io::Result<()> {
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0")?;
+    socket.send_to(text.as_bytes(), address)?;
+    Ok(())
+}
+
+/// Holds as many connections as it gets, closes one and makes another.
+#[cfg(not(target_env = "p1"))]
+fn connections(count: usize, address: &str) -> io::Result<()> {
+    let mut held = Vec::new();
+    while held.len() < count {
+        match std::net::TcpStream::connect(address) {
+            Ok(stream) => held.push(stream),
+            Err(error) => {
+                println!("{} held, then: {error}", held.len());
+                held.pop();
+                held.push(std::net::TcpStream::connect(address)?);
+                break;
+            }
+        }
+    }
+    println!("{} held", held.len());
+    Ok(())
+}
+
 /// WASI 0.1 has no way to connect.
 #[cfg(target_env = "p1")]
 fn connect(_address: &str, _text: &str) -> io::Result<()> {
     let _ = Read::by_ref(&mut io::empty());
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+#[cfg(target_env = "p1")]
+fn lookup(_name: &str) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+#[cfg(target_env = "p1")]
+fn send(_address: &str, _text: &str) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+#[cfg(target_env = "p1")]
+fn connections(_count: usize, _address: &str) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }

@@ -2,7 +2,11 @@
 //!
 //! `args` prints the arguments, `env` the environment, `cat` copies standard
 //! input to standard output, `sleep MS` waits, `stderr TEXT` writes there,
-//! `fail` returns an error and `exit CODE` ends with a code.
+//! `fail` returns an error and `exit CODE` ends with a code. Of sockets there are
+//! `lookup NAME`, `connect ADDRESS TEXT`, `send ADDRESS TEXT` and
+//! `halves COUNT ADDRESS`.
+
+mod sockets;
 
 use wasip3::cli::{environment, exit, stderr, stdin, stdout};
 use wasip3::clocks::monotonic_clock;
@@ -41,6 +45,13 @@ impl wasip3::exports::cli::run::Guest for Command {
                 writer.write_all(format!("{text}\n").into_bytes()).await;
                 drop(writer);
                 written.await.map_err(drop)
+            }
+            ["lookup", name] => print(sockets::lookup(name).await).await,
+            ["connect", address, text] => print(sockets::connect(address, text).await).await,
+            ["send", address, text] => print(sockets::send(address, text).await).await,
+            ["halves", count, address] => {
+                let count = count.parse().map_err(drop)?;
+                print(sockets::halves(count, address).await).await
             }
             ["exit", code] => {
                 exit::exit_with_code(code.parse().map_err(drop)?);

@@ -38,6 +38,7 @@ async fn handle(request: Request) -> Result<Response> {
         "/unfinished" => streams::unfinished(),
         "/broken" => streams::broken(),
         "/proxy" => proxy(request, &query).await,
+        "/follow" => follow(&query).await,
 
         "/counter" => Ok(counter().to_string().into_response()),
         "/random" => Ok(random::u64().to_string().into_response()),
@@ -147,6 +148,32 @@ async fn proxy(request: Request, query: &Query) -> Result<Response> {
             format!("{error}\n"),
         )),
     }
+}
+
+/// Asks `?url=` and follows where it redirects to, five times at most.
+async fn follow(query: &Query) -> Result<Response> {
+    let mut url = query.text("url").unwrap_or_default().to_owned();
+    for _ in 0..5 {
+        let outgoing = http::Request::builder().uri(&url).body(Body::empty())?;
+        let response = match wharf_sdk::send(outgoing).await {
+            Ok(response) => response,
+            Err(error) => {
+                return Err(Error::with_status(
+                    StatusCode::BAD_GATEWAY,
+                    format!("{url}: {error}\n"),
+                ));
+            }
+        };
+        let location = response.headers().get(header::LOCATION);
+        match location.and_then(|location| location.to_str().ok()) {
+            Some(location) if response.status().is_redirection() => url = location.to_owned(),
+            _ => return Ok(response),
+        }
+    }
+    Err(Error::with_status(
+        StatusCode::BAD_GATEWAY,
+        "too many redirects\n",
+    ))
 }
 
 /// Counts the requests of this instance: shows whether it is used again.

@@ -14,8 +14,8 @@ use wharf_engine::{
     StoreLimits,
 };
 use wharf_host::{
-    Authority, CommandIo, CommandOutcome, Denial, Denials, Host, HttpClient, LinkError, RunError,
-    Runnable, run_command,
+    Authority, CommandIo, CommandOutcome, Denial, Denials, Egress, EgressRules, Host, LinkError,
+    RunError, Runnable, run_command,
 };
 use wharf_manifest::{ByteSize, Digest, Grants};
 
@@ -50,7 +50,9 @@ pub(crate) fn main(args: Run) -> Outcome {
                 .push(denial.clone());
         }
     });
-    let authority = Authority::new(&grants, &base, OUTGOING_MAX, HttpClient::new(), denials)
+    // Whoever runs a program says by its flags what it may reach, private addresses too.
+    let egress = Egress::new(EgressRules::any_private());
+    let authority = Authority::new(&grants, &base, OUTGOING_MAX, &egress, denials)
         .map_err(|error| CliError::from_parts(&error, Some(error.hint())))?;
     let engine =
         Engine::new(EngineOptions::command()).map_err(|error| CliError::new(error.to_string()))?;
@@ -117,7 +119,9 @@ fn explain(outcome: &CommandOutcome, denied: &[Denial]) {
 fn tell<'a>(denials: impl Iterator<Item = &'a Denial>) {
     for denial in denials {
         error::print_warning(&denial.to_string());
-        error::print_hint(&format!("grant it with `{}`", denial.flag));
+        if let Some(hint) = denial.flag_hint() {
+            error::print_hint(&hint);
+        }
     }
 }
 

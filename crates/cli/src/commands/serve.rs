@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use wharf_artifact::{AppArtifact, load_app};
 use wharf_build::{BuildOptions, Cancel, FileOptions, build_app, build_file};
+use wharf_host::EgressRules;
 use wharf_manifest::{AppName, HostName, NodeApp, NodeConfig, NodeTls, parse_node};
 use wharf_serve::log::{Level, Log, LogFormat, LogOptions, Message};
 use wharf_serve::{
@@ -291,6 +292,7 @@ impl Loader {
             let config = &file.config.apps[&name];
             let terms = AppTerms {
                 ceilings: file.config.ceilings,
+                egress: EgressRules::only(file.config.private_addresses.clone()),
                 memory: config.memory,
             };
             let app =

@@ -9,6 +9,7 @@ use wharf_build::{
     BuildError, BuildOptions, Cancel, FileOptions, MANIFEST_NAME, build_app, build_file,
     watch_paths,
 };
+use wharf_host::EgressRules;
 use wharf_manifest::{App, parse_app};
 use wharf_serve::log::{Level, LogFormat, LogOptions, Message};
 use wharf_serve::watch::{DevOverlay, DevState, SourceWatcher, WatchOptions};
@@ -286,7 +287,11 @@ impl Builder {
                 return Ok((None, built.watch));
             }
             let artifact = &built.artifact;
-            let terms = AppTerms::default();
+            let terms = AppTerms {
+                // Whoever serves their own app says in its manifest what it may reach.
+                egress: EgressRules::any_private(),
+                ..AppTerms::default()
+            };
             let app = activate(
                 &runtime,
                 artifact,

@@ -5,6 +5,7 @@
 mod bad_input;
 mod build;
 mod cache;
+mod egress;
 mod h2_wire;
 mod help;
 mod http2_cases;

@@ -445,6 +445,13 @@ impl Asked {
         self.raw.write(answer).await;
     }
 
+    pub(crate) async fn redirect(mut self, location: &str) {
+        let answer = format!(
+            "HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        );
+        self.raw.write(answer).await;
+    }
+
     /// Waits until the guest or its host closes the connection.
     pub(crate) async fn closed(mut self) {
         self.raw.read_to_end().await;

@@ -77,7 +77,7 @@ async fn a_granted_origin_is_reached_and_no_other() {
     }
 }
 
-/// A cloud machine's metadata service is for no guest, whatever is granted.
+/// A cloud machine's metadata service is reached by no wildcard.
 #[tokio::test(flavor = "multi_thread")]
 async fn metadata_addresses_are_out_of_reach() {
     for kitchen in [P2_STD, P3_PURE] {

@@ -68,6 +68,14 @@ impl HttpGrant {
         Self(Allowed::Anything)
     }
 
+    /// Whether it names `address` and no other host.
+    pub fn is_very_address(&self, address: IpAddr) -> bool {
+        matches!(
+            &self.0,
+            Allowed::Server { host: Host::Address(granted), .. } if *granted == address.to_canonical()
+        )
+    }
+
     /// Whether requests to `scheme://host:port` are granted.
     ///
     /// `scheme` and `host` are compared in any case; an IPv6 address may stand in brackets. Only
@@ -114,7 +122,9 @@ fn bare_address(host: &str) -> Option<IpAddr> {
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'))
         .unwrap_or(host);
-    bare.parse().ok()
+    bare.parse()
+        .ok()
+        .map(|address: IpAddr| address.to_canonical())
 }
 
 impl FromStr for HttpGrant {
@@ -308,6 +318,11 @@ mod tests {
             "https://grün.de",
             "https://[::1",
             "https://a b",
+            "http://2130706433",
+            "http://0x7f000001",
+            "http://127.1",
+            "http://0177.0.0.1",
+            "http://*.0.1",
         ] {
             assert!(bad.parse::<HttpGrant>().is_err(), "{bad:?}");
         }

@@ -3,14 +3,17 @@
 mod files;
 mod http;
 mod net;
+mod private;
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
 pub use files::FileGrant;
 pub use http::{HttpGrant, HttpScheme};
 pub use net::{NetGrant, NetHost, NetProtocol};
+pub use private::PrivateAddress;
 
 use crate::invalid::{InvalidValue, quote};
 
@@ -45,6 +48,12 @@ pub(crate) fn host_name(host: &str) -> Result<String, InvalidValue> {
                 .bytes()
                 .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
     };
+    if ends_in_a_number(name) && name.parse::<Ipv4Addr>().is_err() {
+        return Err(
+            InvalidValue::new(format!("{} is not a host name", quote(host)))
+                .with_hint("write an address as four numbers: `127.0.0.1`"),
+        );
+    }
     if name.len() <= 253 && name.split('.').all(is_label) {
         return Ok(name.to_ascii_lowercase());
     }
@@ -54,6 +63,19 @@ pub(crate) fn host_name(host: &str) -> Result<String, InvalidValue> {
     } else {
         invalid.with_hint("write the name in its ASCII form (`xn--…`)")
     })
+}
+
+/// Whether resolvers may take `name` for an address in one of its old forms: decimal, octal,
+/// hexadecimal, or with fewer than four parts. No name of the DNS ends so.
+///
+/// The rule is the "ends in a number" of the URL standard.
+pub fn ends_in_a_number(name: &str) -> bool {
+    let last = name.rsplit('.').next().unwrap_or(name);
+    if !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit()) {
+        return true;
+    }
+    let hexadecimal = last.strip_prefix("0x").or_else(|| last.strip_prefix("0X"));
+    hexadecimal.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 /// `text` as a port from 1 to 65535.

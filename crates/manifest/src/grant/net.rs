@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use super::{host_name, port_number};
+use crate::address_range::AddressRange;
 use crate::invalid::{InvalidValue, quote};
 use crate::text::written_as_text;
 
@@ -37,13 +38,8 @@ pub enum NetHost {
     Any,
     /// What the name, in lower case, resolves to.
     Name(String),
-    /// The addresses that share the first `prefix_bits` bits with `address`; the others are zero.
-    Network {
-        /// The first address; never an IPv4 address in IPv6 form.
-        address: IpAddr,
-        /// 32 or 128 for a single address.
-        prefix_bits: u8,
-    },
+    /// An address or several.
+    Network(AddressRange),
 }
 
 impl NetGrant {
@@ -67,6 +63,14 @@ impl NetGrant {
         &self.host
     }
 
+    /// The name granted, in lower case, if it is one.
+    pub fn host_name(&self) -> Option<&str> {
+        match &self.host {
+            NetHost::Name(name) => Some(name),
+            NetHost::Any | NetHost::Network(_) => None,
+        }
+    }
+
     /// Whether the guest may look up the addresses of `name`.
     pub fn allows_lookup(&self, name: &str) -> bool {
         match &self.host {
@@ -75,8 +79,22 @@ impl NetGrant {
                 let name = name.strip_suffix('.').unwrap_or(name);
                 name.eq_ignore_ascii_case(granted)
             }
-            NetHost::Network { .. } => false,
+            NetHost::Network(_) => false,
         }
+    }
+
+    /// Whether a socket to some port of `address` is granted by the address itself.
+    pub fn covers_address(&self, address: IpAddr) -> bool {
+        match &self.host {
+            NetHost::Any => true,
+            NetHost::Name(_) => false,
+            NetHost::Network(network) => network.contains(address),
+        }
+    }
+
+    /// Whether it names `address` and no other.
+    pub fn is_very_address(&self, address: IpAddr) -> bool {
+        matches!(&self.host, NetHost::Network(network) if *network == AddressRange::of(address))
     }
 
     /// Whether a socket to `address` and `port` is granted by the address itself.
@@ -84,15 +102,7 @@ impl NetGrant {
     /// A grant for a name covers no address here: whoever resolves names asks
     /// [`NetGrant::allows_resolved`].
     pub fn allows_address(&self, protocol: NetProtocol, address: IpAddr, port: u16) -> bool {
-        let host_allowed = match &self.host {
-            NetHost::Any => true,
-            NetHost::Name(_) => false,
-            NetHost::Network {
-                address: network,
-                prefix_bits,
-            } => is_in_network(address.to_canonical(), *network, *prefix_bits),
-        };
-        host_allowed && self.allows_protocol_and_port(protocol, port)
+        self.covers_address(address) && self.allows_protocol_and_port(protocol, port)
     }
 
     /// Whether a socket to `port` of an address that `name` resolved to is granted by that name.
@@ -103,25 +113,6 @@ impl NetGrant {
     fn allows_protocol_and_port(&self, protocol: NetProtocol, port: u16) -> bool {
         self.protocol.is_none_or(|granted| granted == protocol)
             && (self.port_first..=self.port_last).contains(&port)
-    }
-}
-
-fn is_in_network(address: IpAddr, network: IpAddr, prefix_bits: u8) -> bool {
-    address.is_ipv4() == network.is_ipv4() && first_of_network(address, prefix_bits) == network
-}
-
-/// `address` with all bits after the first `prefix_bits` cleared.
-fn first_of_network(address: IpAddr, prefix_bits: u8) -> IpAddr {
-    let prefix_bits = u32::from(prefix_bits);
-    match address {
-        IpAddr::V4(v4) => {
-            let mask = u32::MAX.checked_shl(32 - prefix_bits).unwrap_or(0);
-            IpAddr::V4((v4.to_bits() & mask).into())
-        }
-        IpAddr::V6(v6) => {
-            let mask = u128::MAX.checked_shl(128 - prefix_bits).unwrap_or(0);
-            IpAddr::V6((v6.to_bits() & mask).into())
-        }
     }
 }
 
@@ -189,46 +180,10 @@ fn parse_host(host: &str) -> Result<NetHost, InvalidValue> {
     }
     let bracketed = host.strip_prefix('[');
     let bare = bracketed.unwrap_or(host);
-    let (address, bits) = match bare.split_once('/') {
-        Some((address, bits)) => (address, Some(bits)),
-        None => (bare, None),
-    };
-    let Ok(address) = address.parse::<IpAddr>() else {
-        return if bits.is_some() || bracketed.is_some() {
-            Err(InvalidValue::new(format!(
-                "{} is not an address",
-                quote(address)
-            )))
-        } else {
-            host_name(bare).map(NetHost::Name)
-        };
-    };
-    let address = address.to_canonical();
-    let bits_max: u8 = if address.is_ipv4() { 32 } else { 128 };
-    let prefix_bits = match bits {
-        None => bits_max,
-        Some(bits) => bits
-            .parse::<u8>()
-            .ok()
-            .filter(|bits| *bits <= bits_max)
-            .ok_or_else(|| {
-                InvalidValue::new(format!("{} is not a network", quote(bare))).with_hint(format!(
-                    "after the `/` stands a number from 0 to {bits_max}"
-                ))
-            })?,
-    };
-    let network = first_of_network(address, prefix_bits);
-    if network != address {
-        return Err(InvalidValue::new(format!(
-            "the network {} has bits set beyond its prefix",
-            quote(bare)
-        ))
-        .with_hint(format!("did you mean `{network}/{prefix_bits}`?")));
+    if bracketed.is_some() || bare.contains('/') || bare.parse::<IpAddr>().is_ok() {
+        return bare.parse().map(NetHost::Network);
     }
-    Ok(NetHost::Network {
-        address,
-        prefix_bits,
-    })
+    host_name(bare).map(NetHost::Name)
 }
 
 fn parse_ports(text: &str) -> Result<(u16, u16), InvalidValue> {
@@ -264,14 +219,9 @@ impl fmt::Display for NetGrant {
         match &self.host {
             NetHost::Any => f.write_str("*")?,
             NetHost::Name(name) => f.write_str(name)?,
-            NetHost::Network {
-                address,
-                prefix_bits,
-            } => match (address, prefix_bits) {
-                (IpAddr::V4(address), 32) => write!(f, "{address}")?,
-                (IpAddr::V4(address), bits) => write!(f, "{address}/{bits}")?,
-                (IpAddr::V6(address), 128) => write!(f, "[{address}]")?,
-                (IpAddr::V6(address), bits) => write!(f, "[{address}/{bits}]")?,
+            NetHost::Network(network) => match network.to_string() {
+                v6 if v6.contains(':') => write!(f, "[{v6}]")?,
+                v4 => f.write_str(&v4)?,
             },
         }
         match (self.port_first, self.port_last) {
@@ -369,6 +319,10 @@ mod tests {
             "10.0.0.1/8:1",
             "10.0.0.0/33:1",
             "x/8:1",
+            "tcp://2130706433:80",
+            "tcp://0x7f.1:80",
+            "127.1:80",
+            "0177.0.0.1:80",
             "a b:1",
             ":80",
             "10.0.0.0/-1:1",
@@ -376,6 +330,6 @@ mod tests {
             assert!(bad.parse::<NetGrant>().is_err(), "{bad:?}");
         }
         let stray_bits = "10.0.0.1/8:1".parse::<NetGrant>().unwrap_err();
-        assert_eq!(stray_bits.hint(), Some("did you mean `10.0.0.0/8`?"));
+        assert_eq!(stray_bits.hint(), Some("write `10.0.0.0/8`"));
     }
 }

@@ -46,6 +46,11 @@ pub(super) fn lower(table: NodeTable, problems: &mut Problems<'_>) -> Option<Nod
             .good()
             .and_then(|proxies| proxies.trusted.good())
             .unwrap_or_default(),
+        private_addresses: table
+            .egress
+            .good()
+            .and_then(|egress| egress.private.good())
+            .unwrap_or_default(),
         limits: table.limits.good().map(lower_limits).unwrap_or_default(),
         ceilings: table
             .ceilings

@@ -14,6 +14,7 @@ pub(crate) use raw::NodeTable;
 
 use crate::address_range::AddressRange;
 use crate::error::ManifestErrors;
+use crate::grant::PrivateAddress;
 use crate::name::AppName;
 use crate::parse::parse_document;
 use crate::parse::value::NodeVersion;
@@ -34,6 +35,8 @@ pub struct NodeConfig {
     pub tls: Option<NodeTls>,
     /// Proxies whose `Forwarded` and `X-Forwarded-*` are believed.
     pub trusted_proxies: Vec<AddressRange>,
+    /// What guests may reach besides the public network. Default nothing.
+    pub private_addresses: Vec<PrivateAddress>,
     /// What all apps together may use up.
     pub limits: NodeLimits,
     /// What the limits of a component are lowered to.

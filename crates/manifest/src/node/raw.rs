@@ -11,6 +11,7 @@ use toml::de::DeValue;
 use super::{HostName, NODE_APP_COUNT_MAX, NodeLimits};
 use crate::address_range::AddressRange;
 use crate::error::Problems;
+use crate::grant::PrivateAddress;
 use crate::invalid::{InvalidValue, quote};
 use crate::name::AppName;
 use crate::parse::table::{At, table};
@@ -38,6 +39,8 @@ table! {
         tls: TlsTable;
         /// Whose word on the client is believed.
         proxies: ProxiesTable;
+        /// What guests may reach besides the public network.
+        egress: EgressTable;
         /// What all apps together may use up.
         limits: NodeLimitsTable;
         /// What the limits of every component are lowered to.
@@ -78,6 +81,17 @@ table! {
 }
 
 table! {
+    /// Where guests may go.
+    EgressTable in "`egress`" {
+        /// Private addresses that guests may reach if their manifests ask for them: addresses,
+        /// ranges, and names whose addresses may be private. Loopback, private, link-local and
+        /// reserved addresses are refused otherwise. Where a cloud machine hands out its
+        /// credentials is reached by its very address only.
+        private: Vec<PrivateAddress>, default json!([]);
+    }
+}
+
+table! {
     /// What all apps together may use up.
     NodeLimitsTable in "the node's limits" {
         /// Memories and tables of all instances together; without it, three quarters of the
@@ -108,7 +122,7 @@ table! {
         queue: LimitCount;
         /// Over the resource handles open at once, per instance.
         handles: LimitCount;
-        /// Over the outgoing requests and connections at once, per instance.
+        /// Over the outgoing requests and sockets at once, per instance.
         outgoing: LimitCount;
         /// Over the bytes of one response body.
         response: ByteSize;
@@ -134,6 +148,7 @@ from_text! {
     AdminAddress, "an address such as `\"127.0.0.1:3900\"`, or `\"none\"`";
     FileName, "a file such as `\"certs/example.pem\"`";
     AppSource, "a folder, a file or an app such as `\"guestbook\"` or `\"guestbook:0.1.0\"`";
+    PrivateAddress, "an address, range or name such as `\"10.0.0.5\"`";
     AddressRange, "an address or range such as `\"10.0.0.0/8\"`";
     HostName, "a host name such as `\"example.com\"`";
 }

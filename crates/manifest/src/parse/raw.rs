@@ -104,7 +104,7 @@ table! {
         queue: LimitCount, default LIMITS.queue;
         /// Resource handles open at once, per instance.
         handles: LimitCount, default LIMITS.handles;
-        /// Outgoing requests and connections in flight at once, per instance.
+        /// Outgoing requests and sockets open at once, per instance.
         outgoing: LimitCount, default LIMITS.outgoing;
         /// All bytes of one response body; without it, no limit.
         response: ByteSize;

@@ -41,6 +41,9 @@ key = "/etc/keys/a.key"
 [proxies]
 trusted = ["10.0.0.0/8", "::1"]
 
+[egress]
+private = ["10.0.0.5", "10.1.0.0/16", "DB.internal"]
+
 [limits]
 memory = "2GiB"
 connections = 5000
@@ -65,6 +68,12 @@ source = "rest.wasm"
     assert_eq!(tls.certificates[0].key, "/etc/keys/a.key");
     let proxy = node.trusted_proxies[0];
     assert!(proxy.contains("10.9.8.7".parse().unwrap()));
+    let private: Vec<_> = node
+        .private_addresses
+        .iter()
+        .map(|one| one.to_string())
+        .collect();
+    assert_eq!(private, ["10.0.0.5", "10.1.0.0/16", "db.internal"]);
     assert_eq!(node.limits.memory, Some(ByteSize(2 << 30)));
     assert_eq!(node.ceilings.memory, Some(ByteSize::mib(64)));
     assert_eq!(node.ceilings.handles, None);
@@ -128,7 +137,7 @@ hosts = ["a.example:80"]
               |
             4 | listen_tls = "0.0.0.0:443"
               | ^^^^^^^^^^
-            hint: the keys are node, listen, admin, tls, proxies, limits, ceilings, app
+            hint: the keys are node, listen, admin, tls, proxies, egress, limits, ceilings, app
 
             error: `10.0.0.1/8` has bits beyond its prefix
              --> node.toml:7:12
@@ -262,27 +271,27 @@ fn a_node_listens_somewhere() {
     bad(
         "manifest = 1\nname = \"a\"\n",
         expect![[r#"
-        unknown key `manifest` in the node file
-         --> node.toml:1:1
-          |
-        1 | manifest = 1
-          | ^^^^^^^^
-        hint: the keys are node, listen, admin, tls, proxies, limits, ceilings, app
+            unknown key `manifest` in the node file
+             --> node.toml:1:1
+              |
+            1 | manifest = 1
+              | ^^^^^^^^
+            hint: the keys are node, listen, admin, tls, proxies, egress, limits, ceilings, app
 
-        error: missing key `node` in the node file
-         --> node.toml:1:1
-          |
-        1 | manifest = 1
-          | ^
-        hint: add `node = 1`
+            error: missing key `node` in the node file
+             --> node.toml:1:1
+              |
+            1 | manifest = 1
+              | ^
+            hint: add `node = 1`
 
-        error: unknown key `name` in the node file
-         --> node.toml:2:1
-          |
-        2 | name = "a"
-          | ^^^^
-        hint: the keys are node, listen, admin, tls, proxies, limits, ceilings, app
-    "#]],
+            error: unknown key `name` in the node file
+             --> node.toml:2:1
+              |
+            2 | name = "a"
+              | ^^^^
+            hint: the keys are node, listen, admin, tls, proxies, egress, limits, ceilings, app
+        "#]],
     );
 }
 
@@ -296,4 +305,40 @@ fn a_file_that_names_far_too_many_apps_is_refused() {
     }
     let errors = parse_node(&text, "node.toml").unwrap_err();
     assert!(errors.to_string().contains("at most 10000"), "{errors}");
+}
+
+#[test]
+fn private_addresses_are_hosts_alone() {
+    bad(
+        "node = 1\n[egress]\nprivate = [\"*\", \"tcp://10.0.0.5\", \"10.1.0.9/16\", \"127.1\"]\n",
+        expect![[r#"
+            `*` is not a private address
+             --> node.toml:3:12
+              |
+            3 | private = ["*", "tcp://10.0.0.5", "10.1.0.9/16", "127.1"]
+              |            ^^^
+            hint: name networks, as `10.0.0.0/8`, or hosts, one by one
+
+            error: `tcp://10.0.0.5` is not a private address
+             --> node.toml:3:17
+              |
+            3 | private = ["*", "tcp://10.0.0.5", "10.1.0.9/16", "127.1"]
+              |                 ^^^^^^^^^^^^^^^^
+            hint: write the host alone, without a scheme and a port
+
+            error: `10.1.0.9/16` has bits beyond its prefix
+             --> node.toml:3:35
+              |
+            3 | private = ["*", "tcp://10.0.0.5", "10.1.0.9/16", "127.1"]
+              |                                   ^^^^^^^^^^^^^
+            hint: write `10.1.0.0/16`
+
+            error: `127.1` is not a host name
+             --> node.toml:3:50
+              |
+            3 | private = ["*", "tcp://10.0.0.5", "10.1.0.9/16", "127.1"]
+              |                                                  ^^^^^^^
+            hint: write an address as four numbers: `127.0.0.1`
+        "#]],
+    );
 }

@@ -14,7 +14,7 @@ use std::path::Path;
 use wasmtime_wasi::filesystem::Descriptor;
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 
-use crate::denial::Denial;
+use crate::denial::{Denial, Remedy};
 use crate::folder::{AuthorityError, Folder};
 
 /// Gives the instance one folder. Paths cannot leave it: links and `..` are resolved beneath it.
@@ -59,10 +59,12 @@ fn no_writing(folder: &Folder) -> Denial {
     let (host, guest) = (shown(&folder.host), &folder.guest);
     Denial {
         what: format!("writing to `{guest}`, which is granted read-only"),
-        manifest_line: format!("files = [\"{}:{guest}:rw\"]", folder.granted),
-        flag: match host.to_str() {
-            Some(host) if host == guest => format!("--dir {host}"),
-            _ => format!("--dir {}::{guest}", host.display()),
+        remedy: Remedy::Grant {
+            manifest_line: format!("files = [\"{}:{guest}:rw\"]", folder.granted),
+            flag: match host.to_str() {
+                Some(host) if host == guest => format!("--dir {host}"),
+                _ => format!("--dir {}::{guest}", host.display()),
+            },
         },
         asked_only: false,
         survived_by_many: true,
@@ -96,7 +98,11 @@ mod tests {
                 guest: guest.to_owned(),
                 perms: FsPerms::ReadOnly,
             });
-            assert_eq!((&*denial.manifest_line, &*denial.flag), (line, flag));
+            let remedy = Remedy::Grant {
+                manifest_line: line.to_owned(),
+                flag: flag.to_owned(),
+            };
+            assert_eq!(denial.remedy, remedy);
         };
         let line = "files = [\"data:/data:rw\"]";
         check(

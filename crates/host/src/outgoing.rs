@@ -1,0 +1,145 @@
+//! What one instance has open to the outside, against `limits.outgoing`.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::denial::{Denial, Denials, Remedy};
+
+/// Counts the outgoing requests and the sockets of one instance together. Clones share the count.
+#[derive(Debug, Clone)]
+pub(crate) struct Outgoing(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    places: Arc<Semaphore>,
+    max: u32,
+    sockets: Mutex<Sockets>,
+    denials: Denials,
+}
+
+/// One request or socket. Its place is free when all clones are dropped.
+pub(crate) type Place = Arc<OwnedSemaphorePermit>;
+
+/// Who holds the places of sockets.
+#[derive(Debug, Default)]
+struct Sockets {
+    /// By the number of the resource.
+    known: HashMap<u32, Place>,
+    /// Accepted ones, whose numbers are met later if at all.
+    accepted: Vec<Place>,
+}
+
+impl Outgoing {
+    pub(crate) fn new(max: u32, denials: Denials) -> Outgoing {
+        Outgoing(Arc::new(Shared {
+            places: Arc::new(Semaphore::new(max as usize)),
+            max,
+            sockets: Mutex::default(),
+            denials,
+        }))
+    }
+
+    /// A place for one more, or none, which is told.
+    pub(crate) fn enter(&self) -> Option<Place> {
+        if let Ok(permit) = Arc::clone(&self.0.places).try_acquire_owned() {
+            return Some(Arc::new(permit));
+        }
+        self.0.denials.record(Denial {
+            what: format!(
+                "limit of {} outgoing requests and sockets at once met",
+                self.0.max
+            ),
+            remedy: Remedy::Limit {
+                name: "limits.outgoing",
+            },
+            asked_only: false,
+            survived_by_many: false,
+        });
+        None
+    }
+
+    /// The socket `number` holds `place` until it is dropped.
+    pub(crate) fn opened(&self, number: u32, place: Place) {
+        self.sockets().known.insert(number, place);
+    }
+
+    /// A socket was accepted, or there is no place for it.
+    pub(crate) fn accept(&self) -> bool {
+        let place = self.enter();
+        let accepted = place.is_some();
+        self.sockets().accepted.extend(place);
+        accepted
+    }
+
+    /// The place of socket `number`, for a part of it that may outlive it.
+    pub(crate) fn place_of(&self, number: u32) -> Option<Place> {
+        let mut sockets = self.sockets();
+        if let Some(place) = sockets.known.get(&number) {
+            return Some(Arc::clone(place));
+        }
+        let place = sockets.accepted.pop()?;
+        sockets.known.insert(number, Arc::clone(&place));
+        Some(place)
+    }
+
+    /// The guest dropped the socket `number`.
+    pub(crate) fn closed(&self, number: u32) {
+        let mut sockets = self.sockets();
+        if sockets.known.remove(&number).is_none() {
+            sockets.accepted.pop();
+        }
+    }
+
+    fn sockets(&self) -> MutexGuard<'_, Sockets> {
+        let sockets = self.0.sockets.lock();
+        sockets.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_free_when_nothing_of_its_socket_is_left() {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let denials = Denials::new({
+            let told = Arc::clone(&told);
+            move |denial| told.lock().unwrap().push(denial.to_string())
+        });
+        let outgoing = Outgoing::new(3, denials.clone());
+        let request = outgoing.enter().unwrap();
+        outgoing.opened(7, outgoing.enter().unwrap());
+        assert!(outgoing.accept());
+        assert!(outgoing.enter().is_none());
+        assert!(!outgoing.accept());
+        // The sending half of the socket outlives it.
+        let half = outgoing.place_of(7).unwrap();
+        outgoing.closed(7);
+        assert!(outgoing.enter().is_none());
+        drop(half);
+        assert!(outgoing.enter().is_some());
+        // So does the half of an accepted one, whose number is seen here for the first time.
+        let half = outgoing.place_of(9).unwrap();
+        outgoing.closed(9);
+        assert_eq!(outgoing.0.places.available_permits(), 1);
+        drop((half, request));
+        assert_eq!(outgoing.0.places.available_permits(), 3);
+        assert_eq!(
+            *told.lock().unwrap(),
+            ["limit of 3 outgoing requests and sockets at once met"]
+        );
+        assert!(!denials.any());
+    }
+
+    #[test]
+    fn an_accepted_socket_of_no_known_number_is_counted_until_it_is_dropped() {
+        let outgoing = Outgoing::new(1, Denials::new(|_| {}));
+        assert!(outgoing.accept());
+        assert!(outgoing.enter().is_none());
+        outgoing.closed(3);
+        assert!(outgoing.enter().is_some());
+    }
+}
