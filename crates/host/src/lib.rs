@@ -51,6 +51,6 @@ pub use invoke::InvokeError;
 pub use link_error::LinkError;
 pub use linker::Host;
 pub use outcome::{CommandIo, CommandOutcome, RunError, exit_code};
-pub use output::{GuestOutput, OutputStream};
+pub use output::{GuestOutput, OutgoingCall, OutputStream};
 pub use program::{HttpHandler, Program, ProgramKind};
 pub use state::InstanceState;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
+use http::{HeaderMap, Method, StatusCode, Uri};
 use wasmtime::component::GuestTaskId;
 
 use crate::write_through::WriteThrough;
@@ -24,6 +25,24 @@ pub trait GuestOutput: Send + Sync {
 
     /// Where the output of a task goes, given it and its ancestors; `None` if that is not known.
     fn of_tasks(&self, tasks: &[GuestTaskId]) -> Option<Arc<dyn GuestOutput>>;
+
+    /// A request is about to leave, which may be given headers of ours. `None` if nobody wants to
+    /// know how it goes.
+    fn outgoing(
+        &self,
+        method: &Method,
+        uri: &Uri,
+        headers: &mut HeaderMap,
+    ) -> Option<Box<dyn OutgoingCall>> {
+        let _ = (method, uri, headers);
+        None
+    }
+}
+
+/// Learns how an outgoing request goes. Dropped without a word, the guest has given it up.
+pub trait OutgoingCall: Send {
+    /// The head of the answer is there, or `Err` says why there is none.
+    fn ends(self: Box<Self>, answer: Result<StatusCode, String>);
 }
 
 /// A [`GuestOutput`] as the stream that WASI wants.

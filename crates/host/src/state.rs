@@ -68,6 +68,7 @@ impl InstanceState {
             .stdout(sink(OutputStream::Stdout))
             .stderr(sink(OutputStream::Stderr));
         let mut state = InstanceState::from_builder(authority, limits, builder)?;
+        state.hooks.set_watcher(Arc::clone(&output));
         state.output = Some(output);
         Ok(state)
     }

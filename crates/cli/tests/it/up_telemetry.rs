@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,7 +22,9 @@ use prost::Message;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-use crate::up_client::{full, get, send, within};
+use wharf_testkit::Sandbox;
+
+use crate::up_client::{Upstream, full, get, header_of, send, within};
 use crate::up_kitchen::{Kitchen, P2_PURE, P2_STD, P3_PURE, Up, code_cache, sandbox};
 
 /// A collector that takes what it is sent, by OTLP over HTTP.
@@ -110,6 +113,10 @@ fn attribute(attributes: &[KeyValue], key: &str) -> Option<String> {
     })
 }
 
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn body(record: &LogRecord) -> &str {
     match record.body.as_ref().and_then(|body| body.value.as_ref()) {
         Some(any_value::Value::StringValue(text)) => text,
@@ -121,14 +128,27 @@ fn body(record: &LogRecord) -> &str {
 fn up(kitchen: Kitchen, endpoint: SocketAddr, variables: &[(&str, &str)]) -> Up {
     let sandbox = sandbox();
     let file = sandbox.copy(kitchen.file(), "kitchen.wasm");
+    up_in(sandbox, &file, endpoint, variables, &[])
+}
+
+fn up_in(
+    sandbox: Sandbox,
+    file: &Path,
+    endpoint: SocketAddr,
+    variables: &[(&str, &str)],
+    arguments: &[&str],
+) -> Up {
     let mut command = sandbox
-        .up_command([&file])
+        .up_command([file])
         .env("WHARF_CACHE_DIR", code_cache())
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{endpoint}"))
         .env("OTEL_BSP_SCHEDULE_DELAY", "50")
         .env("OTEL_BLRP_SCHEDULE_DELAY", "50");
     for (name, value) in variables {
         command = command.env(name, value);
+    }
+    for argument in arguments {
+        command = command.arg(argument);
     }
     let server = command.start_server();
     Up {
@@ -154,12 +174,6 @@ async fn a_request_is_a_span_and_the_guest_is_told_of_it() {
         );
         assert_eq!(span.name, "GET /...");
         assert_eq!(span.kind(), span::SpanKind::Server);
-        let hex = |bytes: &[u8]| {
-            bytes
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect::<String>()
-        };
         assert_eq!(hex(&span.trace_id), "4bf92f3577b34da6a3ce929d0e0e4736");
         assert_eq!(hex(&span.parent_span_id), "00f067aa0ba902b7");
         let told = format!("00-{}-{}-01", hex(&span.trace_id), hex(&span.span_id));
@@ -222,6 +236,57 @@ async fn a_failed_request_is_an_error_and_its_log_lines_belong_to_its_span() {
         attribute(&told.attributes, "kind").as_deref(),
         Some("guest")
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_guest_asks_for_is_a_span_below_its_request() {
+    for kitchen in [P2_PURE, P3_PURE] {
+        let mut collector = Collector::start(StatusCode::OK).await;
+        let sandbox = sandbox();
+        let file = sandbox.copy(kitchen.file(), "kitchen.wasm");
+        let upstream = Upstream::start().await;
+        let up = up_in(
+            sandbox,
+            &file,
+            collector.addr,
+            &[],
+            &["--http", &upstream.origin()],
+        );
+        let path = format!("{}?token=1", upstream.proxy_path());
+        let asking = tokio::spawn(async move { get(up.addr, &path).await });
+        let asked = upstream.request().await;
+        let told = header_of(&asked.head, "traceparent").unwrap().to_owned();
+        asked.answer("hello").await;
+        assert_eq!(within("the answer", asking).await.unwrap().status, 200);
+        let (mut server, mut client) = (None, None);
+        while server.is_none() || client.is_none() {
+            let (_, span) = collector.span(|_| true).await;
+            match span.kind() {
+                span::SpanKind::Client => client = Some(span),
+                _ => server = Some(span),
+            }
+        }
+        let (server, client) = (server.unwrap(), client.unwrap());
+        assert_eq!(client.trace_id, server.trace_id);
+        assert_eq!(client.parent_span_id, server.span_id);
+        assert_eq!(
+            told,
+            format!("00-{}-{}-01", hex(&client.trace_id), hex(&client.span_id))
+        );
+        assert_eq!(client.name, "GET");
+        for (key, expected) in [
+            ("http.response.status_code", "200"),
+            ("server.address", "127.0.0.1"),
+            ("wharf.component", "kitchen"),
+        ] {
+            let value = attribute(&client.attributes, key);
+            assert_eq!(value.as_deref(), Some(expected), "{key}");
+        }
+        assert!(
+            !format!("{client:?}").contains("token"),
+            "queries are not told"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,7 @@
 
 mod guest_body;
 mod link;
+mod outgoing;
 mod output;
 mod own;
 mod p2;

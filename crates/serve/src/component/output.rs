@@ -3,10 +3,12 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use http::{HeaderMap, Method, Uri};
 use wasmtime::component::GuestTaskId;
-use wharf_host::{GuestOutput, OutputStream};
+use wharf_host::{GuestOutput, OutgoingCall, OutputStream};
 use wharf_manifest::ByteSize;
 
+use super::outgoing;
 use crate::log::{GuestLog, GuestStream, Log, LogBudget, RequestId};
 use crate::metrics::LiveInstance;
 
@@ -184,6 +186,22 @@ impl GuestOutput for InstanceOutput {
         let request =
             latest.find(|request| request.task.is_some_and(|task| tasks.contains(&task)))?;
         Some(Arc::new(TaskOutput(Arc::clone(request))))
+    }
+
+    fn outgoing(
+        &self,
+        method: &Method,
+        uri: &Uri,
+        headers: &mut HeaderMap,
+    ) -> Option<Box<dyn OutgoingCall>> {
+        // Which of several requests it is for, only the guest can say.
+        let at_work = match &self.0.lock().at_work[..] {
+            [request] => request.id,
+            _ => None,
+        };
+        let origin = &self.0.origin;
+        let whose = (&origin.app, &origin.component);
+        outgoing::begin(&origin.log, whose, at_work, (method, uri), headers)
     }
 }
 

@@ -59,6 +59,7 @@ impl LogFormat {
             (Self::Json, Event::Request(request)) => json_request(request, out),
             (Self::Json, Event::GuestOutput(line)) => json_guest(line, out),
             (Self::Json, Event::Message(message)) => json_message(message, out),
+            (_, Event::Outgoing(_)) => return,
         }
         out.push('\n');
     }

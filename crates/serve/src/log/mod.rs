@@ -34,6 +34,33 @@ pub enum Event {
     GuestOutput(GuestLine),
     /// Something that the host says.
     Message(Message),
+    /// A request that a guest sent, for traces; it makes no line.
+    Outgoing(Box<OutgoingEvent>),
+}
+
+/// A request that a guest sent, and that was answered or failed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OutgoingEvent {
+    /// When it left.
+    pub started: SystemTime,
+    /// Until the head of the answer, or the failure.
+    pub duration: Duration,
+    /// The trace.
+    pub trace: u128,
+    /// The span that it was sent in.
+    pub parent_span: u64,
+    /// Its own span.
+    pub span: u64,
+    /// The guest's app.
+    pub app: Arc<str>,
+    /// The guest.
+    pub component: Arc<str>,
+    /// The method.
+    pub method: http::Method,
+    /// Where to, without the query.
+    pub uri: http::Uri,
+    /// The answer's status, or why there is none.
+    pub answer: Result<http::StatusCode, String>,
 }
 
 /// A request that has ended: its last byte was sent, or it failed, or its client left.

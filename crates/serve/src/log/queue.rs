@@ -58,6 +58,7 @@ struct Handle {
 struct Queue {
     state: Mutex<State>,
     options: LogOptions,
+    is_traced: bool,
     /// Wakes the writer.
     filled: Condvar,
     /// Wakes those who flush.
@@ -82,7 +83,7 @@ impl Log {
     /// # Errors
     /// The system gives no thread.
     pub fn start(sink: impl Write + Send + 'static, options: LogOptions) -> std::io::Result<Self> {
-        Self::start_observed(sink, options, None)
+        Self::start_observed(sink, options, None, false)
     }
 
     /// The same, and each event is shown to `telemetry`, too.
@@ -94,17 +95,20 @@ impl Log {
         options: LogOptions,
         telemetry: Telemetry,
     ) -> std::io::Result<Self> {
-        Self::start_observed(sink, options, Some(Box::new(telemetry)))
+        let is_traced = telemetry.has_spans();
+        Self::start_observed(sink, options, Some(Box::new(telemetry)), is_traced)
     }
 
     fn start_observed(
         sink: impl Write + Send + 'static,
         options: LogOptions,
         observer: Option<Box<dyn Observer>>,
+        is_traced: bool,
     ) -> std::io::Result<Self> {
         let queue = Arc::new(Queue {
             state: Mutex::default(),
             options,
+            is_traced,
             filled: Condvar::new(),
             written: Condvar::new(),
         });
@@ -129,6 +133,11 @@ impl Log {
     /// Logs what the host says.
     pub fn message(&self, message: Message) {
         self.send(Event::Message(message));
+    }
+
+    /// Whether spans are made of requests, and of those that guests send.
+    pub(crate) fn is_traced(&self) -> bool {
+        self.handle.queue.is_traced
     }
 
     /// Logs an event, or drops and counts it when too much is waiting. Never blocks on the sink.
@@ -263,6 +272,7 @@ fn cost(event: &Event) -> usize {
         }
         Event::GuestOutput(line) => line.line.len(),
         Event::Message(message) => message.text.len() + 64 * message.fields.len(),
+        Event::Outgoing(outgoing) => 128 + outgoing.uri.path().len(),
     };
     EVENT_OVERHEAD_BYTES + text
 }

@@ -112,6 +112,10 @@ impl Telemetry {
         Ok(Some(telemetry))
     }
 
+    pub(crate) fn has_spans(&self) -> bool {
+        self.spans.is_some()
+    }
+
     /// How it is decided which traces are kept.
     pub(crate) fn sampling(&self) -> &Sampling {
         &self.sampling
@@ -135,8 +139,12 @@ impl Telemetry {
 
 impl Observer for Telemetry {
     fn observe(&mut self, event: &Event) {
-        if let (Some(spans), Event::Request(request)) = (&self.spans, event) {
-            spans.request(request);
+        if let Some(spans) = &self.spans {
+            match event {
+                Event::Request(request) => spans.request(request),
+                Event::Outgoing(outgoing) => spans.outgoing(outgoing),
+                Event::GuestOutput(_) | Event::Message(_) => {}
+            }
         }
         if let Some(records) = &self.records {
             records.event(event);

@@ -38,6 +38,7 @@ impl Records {
             Event::Request(request) => self.request(request),
             Event::GuestOutput(line) => self.line(line),
             Event::Message(message) => self.message(message),
+            Event::Outgoing(_) => {}
         }
     }
 

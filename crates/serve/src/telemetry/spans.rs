@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use http::Version;
+use http::{StatusCode, Version};
 use opentelemetry::trace::{
     SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState,
 };
@@ -14,7 +14,7 @@ use opentelemetry_sdk::trace::{
     BatchSpanProcessor, SpanData, SpanEvents, SpanLinks, SpanProcessor,
 };
 
-use crate::log::{RequestEvent, RequestId};
+use crate::log::{OutgoingEvent, RequestEvent, RequestId};
 
 /// Sends spans, a batch now and then.
 #[derive(Debug)]
@@ -63,6 +63,71 @@ impl Spans {
             instrumentation_scope: self.scope.clone(),
         });
     }
+
+    pub(super) fn outgoing(&self, outgoing: &OutgoingEvent) {
+        let context = SpanContext::new(
+            TraceId::from(outgoing.trace),
+            SpanId::from(outgoing.span),
+            TraceFlags::SAMPLED,
+            false,
+            TraceState::default(),
+        );
+        let status = match &outgoing.answer {
+            Ok(status) if is_client_error(*status) => Status::error(""),
+            Ok(_) => Status::Unset,
+            Err(error) => Status::error(error.clone()),
+        };
+        self.processor.on_end(SpanData {
+            span_context: context,
+            parent_span_id: SpanId::from(outgoing.parent_span),
+            parent_span_is_remote: false,
+            span_kind: SpanKind::Client,
+            name: Cow::Owned(outgoing.method.to_string()),
+            start_time: outgoing.started,
+            end_time: outgoing.started + outgoing.duration,
+            attributes: outgoing_attributes(outgoing),
+            dropped_attributes_count: 0,
+            events: SpanEvents::default(),
+            links: SpanLinks::default(),
+            status,
+            instrumentation_scope: self.scope.clone(),
+        });
+    }
+}
+
+/// By the semantic conventions for HTTP clients.
+fn outgoing_attributes(outgoing: &OutgoingEvent) -> Vec<KeyValue> {
+    let uri = &outgoing.uri;
+    let mut attributes = vec![
+        KeyValue::new("http.request.method", outgoing.method.to_string()),
+        KeyValue::new("server.address", uri.host().unwrap_or_default().to_owned()),
+        KeyValue::new("url.full", uri.to_string()),
+        KeyValue::new("wharf.app", outgoing.app.to_string()),
+        KeyValue::new("wharf.component", outgoing.component.to_string()),
+    ];
+    let default_port = if uri.scheme_str() == Some("https") {
+        443
+    } else {
+        80
+    };
+    let port = i64::from(uri.port_u16().unwrap_or(default_port));
+    attributes.push(KeyValue::new("server.port", port));
+    match &outgoing.answer {
+        Ok(status) => {
+            let code = i64::from(status.as_u16());
+            attributes.push(KeyValue::new("http.response.status_code", code));
+            if is_client_error(*status) {
+                attributes.push(KeyValue::new("error.type", status.as_str().to_owned()));
+            }
+        }
+        Err(error) => attributes.push(KeyValue::new("error.type", error.clone())),
+    }
+    attributes
+}
+
+/// For clients 4xx and 5xx are errors.
+fn is_client_error(status: StatusCode) -> bool {
+    status.is_client_error() || status.is_server_error()
 }
 
 pub(super) fn scope() -> InstrumentationScope {

@@ -1,6 +1,7 @@
 //! Where `wasi:http` asks the host to send a request.
 
 use std::error::Error as StdError;
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,21 +13,39 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 use super::connect::{Refused, TooMany, Unresolved};
 use super::{HttpClient, IdleBody};
 use crate::outgoing::Outgoing;
+use crate::output::GuestOutput;
 use crate::resolver::LookupFailure;
 
 /// Time to the first byte and between bytes when the guest names none.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The outgoing HTTP of one instance.
-#[derive(Debug)]
 pub(crate) struct Hooks {
     client: Arc<HttpClient>,
     outgoing: Outgoing,
+    watcher: Option<Arc<dyn GuestOutput>>,
+}
+
+impl fmt::Debug for Hooks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hooks")
+            .field("client", &self.client)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Hooks {
     pub(crate) fn new(client: Arc<HttpClient>, outgoing: Outgoing) -> Hooks {
-        Hooks { client, outgoing }
+        Hooks {
+            client,
+            outgoing,
+            watcher: None,
+        }
+    }
+
+    /// Requests are told to `watcher` from now on.
+    pub(crate) fn set_watcher(&mut self, watcher: Arc<dyn GuestOutput>) {
+        self.watcher = Some(watcher);
     }
 }
 
@@ -53,6 +72,10 @@ impl WasiHttpHooks for Hooks {
             return Box::new(async { Err(Error::ConnectionLimitReached) });
         };
         request.headers_mut().remove(header::HOST);
+        let call = self.watcher.as_ref().and_then(|watcher| {
+            let (method, uri) = (request.method().clone(), request.uri().clone());
+            watcher.outgoing(&method, &uri, request.headers_mut())
+        });
         // The client sets the version that the connection speaks.
         *request.version_mut() = http::Version::HTTP_11;
         let client = Arc::clone(&self.client);
@@ -63,8 +86,15 @@ impl WasiHttpHooks for Hooks {
         Box::new(async move {
             let response = tokio::time::timeout(head_time, client.send(request))
                 .await
-                .map_err(|_| Error::ConnectionReadTimeout)?
-                .map_err(|error| translate(&client, &error))?;
+                .map_err(|_| Error::ConnectionReadTimeout)
+                .and_then(|response| response.map_err(|error| translate(&client, &error)));
+            if let Some(call) = call {
+                call.ends(match &response {
+                    Ok(response) => Ok(response.status()),
+                    Err(error) => Err(error.to_string()),
+                });
+            }
+            let response = response?;
             // It counts as an outgoing request until its body is dropped.
             let response = response.map(|body| {
                 IdleBody::new(body, gap, || Error::ConnectionReadTimeout, place).boxed_unsync()
