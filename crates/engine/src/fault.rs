@@ -114,6 +114,12 @@ impl Fault {
         if error.is::<wasmtime::PoolConcurrencyLimitError>() {
             return Fault::limit(LimitHit::Instances);
         }
+        if let Some(Trap::StackOverflow) = error.downcast_ref::<Trap>() {
+            return Fault {
+                backtrace,
+                ..Fault::limit(LimitHit::Stack)
+            };
+        }
         if let Some(trap) = error.downcast_ref::<Trap>() {
             let (kind, message, hint) = describe_trap(*trap);
             return Fault {
@@ -147,11 +153,6 @@ fn first_line(text: &str) -> String {
 
 fn describe_trap(trap: Trap) -> (FaultKind, String, Option<&'static str>) {
     match trap {
-        Trap::StackOverflow => (
-            FaultKind::Limit,
-            "the guest's stack overflowed".to_owned(),
-            Some("look for recursion without an end; the backtrace shows it"),
-        ),
         Trap::UnreachableCodeReached => (
             FaultKind::Guest,
             "the guest aborted (a panic, an abort or an assertion)".to_owned(),

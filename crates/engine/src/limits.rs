@@ -104,6 +104,18 @@ pub enum LimitHit {
         /// What is allowed.
         limit: usize,
     },
+    /// Bytes of one response body.
+    Response {
+        /// What is allowed.
+        limit: ByteSize,
+    },
+    /// Time in which a response body brought nothing.
+    BodyIdle {
+        /// What is allowed.
+        limit: Duration,
+    },
+    /// The native stack.
+    Stack,
 }
 
 impl LimitHit {
@@ -117,6 +129,9 @@ impl LimitHit {
             LimitHit::TableElements { .. } => "table",
             LimitHit::Instances => "instances",
             LimitHit::Handles { .. } => "handles",
+            LimitHit::Response { .. } => "response",
+            LimitHit::BodyIdle { .. } => "body_idle",
+            LimitHit::Stack => "stack",
         }
     }
 
@@ -134,6 +149,11 @@ impl LimitHit {
                 "lower `limits.concurrency` of the busiest component in wharf.toml".into()
             }
             LimitHit::Handles { .. } => "raise it with `limits.handles` in wharf.toml, and look for resources that are never dropped".into(),
+            LimitHit::Response { .. } => "raise it with `limits.response` in wharf.toml".into(),
+            LimitHit::BodyIdle { .. } => "raise it with `limits.body_idle` in wharf.toml".into(),
+            LimitHit::Stack => {
+                "look for recursion without an end; the backtrace shows it".into()
+            }
         }
     }
 }
@@ -152,6 +172,11 @@ impl fmt::Display for LimitHit {
             }
             LimitHit::Instances => f.write_str("no room for another instance: the pool is full"),
             LimitHit::Handles { limit } => write!(f, "limit of {limit} handles met"),
+            LimitHit::Response { limit } => write!(f, "the response is larger than {limit}"),
+            LimitHit::BodyIdle { limit } => {
+                write!(f, "the response body brought nothing for {limit:?}")
+            }
+            LimitHit::Stack => f.write_str("the guest's stack overflowed"),
         }
     }
 }

@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::Request;
+use http_body_util::BodyExt;
 use rustix::process::Signal;
 use wharf_testkit::{Sandbox, Server};
 
-use crate::up_client::{Answer, Client, Wire, full, send};
+use crate::up_client::{Answer, Client, Wire, full, get_request, send};
 use crate::up_kitchen::{P2_PURE, P3_PURE, code_cache};
 
 /// How long an app may take to be built and loaded on a busy machine.
@@ -179,6 +180,7 @@ admin = "127.0.0.1:0"
 [ceilings]
 cpu = "50ms"
 memory = "32MiB"
+response = "1MiB"
 [app.kitchen]
 source = "kitchen.wasm"
 "#,
@@ -190,6 +192,13 @@ source = "kitchen.wasm"
         assert_eq!(get(serving.addr, "/").await.text(), "hello\n");
         assert_eq!(get(serving.addr, "/loop").await.status, 500);
         assert_eq!(get(serving.addr, "/oom").await.status, 500);
+        let mut client = Client::connect(serving.addr, Wire::H2).await;
+        let big = client.open(get_request("/big?mb=2")).await;
+        assert!(big.into_body().collect().await.is_err(), "cut off");
+        assert_eq!(get(serving.addr, "/recurse").await.status, 500);
+        let told =
+            |line: &str| line.contains("larger than 1MiB") && line.contains("limits.response");
+        serving.server.wait_for_line(told, LOAD_LIMIT);
         // The host's answer does not say more to strangers than that it failed.
         assert!(!get(serving.addr, "/loop").await.text().contains("CPU"));
 
@@ -200,6 +209,10 @@ source = "kitchen.wasm"
             (
                 format!("wharf_faults_total{{{of},kind=\"limit\",limit=\"cpu\"}}"),
                 2.0,
+            ),
+            (
+                format!("wharf_faults_total{{{of},kind=\"limit\",limit=\"response\"}}"),
+                1.0,
             ),
             (
                 format!("wharf_faults_total{{{of},kind=\"limit\",limit=\"memory\"}}"),

@@ -11,13 +11,14 @@ use http::Response;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 use wasmtime_wasi_http::WasiBody;
-use wharf_engine::{Fault, FaultKind, Metered};
+use wharf_engine::{Fault, FaultKind, LimitHit, Metered};
 use wharf_manifest::{ByteSize, Limits};
 
+use super::Blueprint;
 use super::ticket::Reading;
 use crate::admission::Place;
 use crate::length::{announced, has_no_body};
-use crate::log::{Level, Log, Message, RequestId};
+use crate::log::{Level, Message, RequestId};
 
 /// The run of a guest to its end.
 pub(super) type Run = Metered<Pin<Box<dyn Future<Output = Result<(), Fault>> + Send>>>;
@@ -54,10 +55,8 @@ pub(super) enum Guest {
 /// What a guest needs to go on after its answer.
 #[derive(Debug)]
 pub(super) struct After {
-    pub(super) log: Log,
+    pub(super) blueprint: Arc<Blueprint>,
     pub(super) id: RequestId,
-    pub(super) component: Arc<str>,
-    pub(super) time: Duration,
     /// Held until the guest is done.
     pub(super) place: Option<Place>,
 }
@@ -100,12 +99,8 @@ impl GuestBody {
         }
         if let Some(left) = &mut self.bytes_left {
             let Some(rest) = left.checked_sub(length) else {
-                let max = self.bytes_max.unwrap_or(ByteSize(0));
-                return Err(Fault::new(
-                    FaultKind::Limit,
-                    format!("the response is larger than {max}"),
-                )
-                .with_hint("raise it with `limits.response` in wharf.toml"));
+                let limit = self.bytes_max.unwrap_or(ByteSize(0));
+                return Err(Fault::limit(LimitHit::Response { limit }));
             };
             *left = rest;
         }
@@ -127,25 +122,16 @@ impl GuestBody {
         let deadline = self
             .deadline
             .get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
-        deadline.as_mut().poll(cx).map(|()| {
-            Fault::new(
-                FaultKind::Limit,
-                format!("the response body brought nothing for {idle:?}"),
-            )
-            .with_hint("raise it with `limits.body_idle` in wharf.toml")
-        })
+        deadline
+            .as_mut()
+            .poll(cx)
+            .map(|()| Fault::limit(LimitHit::BodyIdle { limit: idle }))
     }
 }
 
-impl Body for GuestBody {
-    type Data = Bytes;
-    type Error = Fault;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
-        let this = &mut *self;
+impl GuestBody {
+    fn poll_guest(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        let this = self;
         if let Guest::Own(run) = &mut this.guest
             && let Poll::Ready(result) = Pin::new(run).poll(cx)
         {
@@ -188,6 +174,31 @@ impl Body for GuestBody {
         }
     }
 
+    /// Logs what broke the body off, with what can be done about it.
+    fn tell(&self, fault: &Fault) {
+        // What ends a shared instance is told by the instance.
+        let is_told = matches!(&self.guest, Guest::Shared(reading) if reading.fate().is_some());
+        if let (false, Some(after)) = (is_told, &self.after) {
+            after.blueprint.log_fault(fault, Some(after.id));
+        }
+    }
+}
+
+impl Body for GuestBody {
+    type Data = Bytes;
+    type Error = Fault;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        let polled = self.poll_guest(cx);
+        if let Poll::Ready(Some(Err(fault))) = &polled {
+            self.tell(fault);
+        }
+        polled
+    }
+
     fn is_end_stream(&self) -> bool {
         self.body.is_end_stream()
     }
@@ -219,23 +230,28 @@ impl After {
             return;
         };
         let After {
-            log,
+            blueprint,
             id,
-            component,
-            time,
             place,
         } = self;
         runtime.spawn(async move {
+            let time = blueprint.limits.time;
             let ended = tokio::time::timeout(time, run).await;
             drop(place);
             let problem = match ended {
                 Ok(Ok(())) => return,
-                Ok(Err(fault)) => fault.message,
-                Err(_) => format!("still at work {time:?} after its response; ended"),
+                Ok(Err(fault)) => {
+                    blueprint.metrics.faulted(&fault);
+                    fault.message
+                }
+                Err(_) => {
+                    blueprint.metrics.faulted(&blueprint.out_of_time());
+                    format!("still at work {time:?} after its response; ended")
+                }
             };
-            log.message(
+            blueprint.log.message(
                 Message::new(Level::Warn, "the guest failed after its response")
-                    .with("component", &*component)
+                    .with("component", &*blueprint.name)
                     .with("request_id", id)
                     .with("error", problem),
             );

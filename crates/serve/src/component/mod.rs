@@ -53,17 +53,15 @@ pub(crate) struct Blueprint {
 impl Blueprint {
     /// The response to `id`, whose body `guest` makes, holding `place` if it is the body's.
     fn respond(
-        &self,
+        self: &Arc<Self>,
         response: Response<WasiBody>,
         guest: Guest,
         id: RequestId,
         place: Option<Place>,
     ) -> Response<GuestBody> {
         let after = After {
-            log: self.log.clone(),
+            blueprint: Arc::clone(self),
             id,
-            component: Arc::clone(&self.name),
-            time: self.limits.time,
             place,
         };
         GuestBody::wrap(response, guest, &self.limits, after)

@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::Response;
@@ -19,7 +20,7 @@ use super::{Admitted, Blueprint, exit_fault};
 pub(super) async fn answer<E: Debug>(
     run: Run,
     mut head: oneshot::Receiver<Result<Response<WasiBody>, E>>,
-    blueprint: &Blueprint,
+    blueprint: &Arc<Blueprint>,
     admitted: Admitted,
 ) -> Result<Response<GuestBody>, Fault> {
     // Named after the place that it holds, so that it goes first, whatever happens.
