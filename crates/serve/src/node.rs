@@ -26,7 +26,7 @@ use crate::http1::Refusal;
 use crate::log::{Log, RequestId, Wire};
 use crate::metrics::{ComponentMetrics, Metrics};
 use crate::proxies::Proxies;
-use crate::request::{self, Origin, Peer};
+use crate::request::{self, BadRequest, Origin, Peer};
 use crate::telemetry::{TRACEPARENT, Telemetry, TraceParent};
 use crate::watch::{DevOverlay, InjectBody, Navigation};
 
@@ -240,6 +240,11 @@ impl Node {
         navigation.finish(response)
     }
 
+    fn bad(&self, bad: BadRequest) -> Response<AnswerBody> {
+        self.metrics.server().bad_request();
+        answer::text(StatusCode::BAD_REQUEST, bad.text())
+    }
+
     fn no_app(&self) -> Response<AnswerBody> {
         match &self.overlay {
             Some(overlay) => overlay.placeholder().map(AnswerBody::Dev),
@@ -253,7 +258,7 @@ impl Node {
     /// No app has the host that is asked for, if it is one.
     fn no_host(&self, request: &mut Request<Incoming>, origin: Origin) -> Response<AnswerBody> {
         match request::prepare(request, origin) {
-            Err(bad) => answer::text(StatusCode::BAD_REQUEST, bad.text()),
+            Err(bad) => self.bad(bad),
             Ok(()) => answer::text(
                 StatusCode::MISDIRECTED_REQUEST,
                 "no app is served under this host name",
@@ -275,7 +280,7 @@ impl Node {
             return answer::no_upgrade();
         }
         if let Err(bad) = request::prepare(&mut request, origin) {
-            return answer::text(StatusCode::BAD_REQUEST, bad.text());
+            return self.bad(bad);
         }
         let Some(route) = app.route(request.uri().path()) else {
             return answer::no_route(request.uri().path());
