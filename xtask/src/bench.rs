@@ -47,13 +47,21 @@ pub(crate) fn command(workspace: &Workspace, arguments: Vec<OsString>) -> Result
         print!("{HELP}");
         return Ok(ExitCode::SUCCESS);
     };
-    let mut bench = process::cargo(workspace);
-    bench
-        .args(["run", "--quiet", "--release", "--manifest-path"])
-        .arg(workspace.root().join("benches/Cargo.toml"))
-        .env("CARGO_TARGET_DIR", workspace.side_target())
-        .args(["--", "noisy"])
-        .args(&options.passed_on);
+    let bench = || {
+        let mut bench = process::cargo(workspace);
+        bench
+            .args(["run", "--quiet", "--release", "--manifest-path"])
+            .arg(workspace.root().join("benches/Cargo.toml"))
+            .env("CARGO_TARGET_DIR", workspace.side_target())
+            .args(["--", "noisy"])
+            .args(&options.passed_on);
+        bench
+    };
+    if !options.is_question {
+        // Mistakes are told before anything else is built.
+        process::run(bench().arg("--check"))?;
+    }
+    let mut bench = bench();
     if !options.is_question {
         setup::prepare(workspace, Purpose::Demo)?;
         process::run(process::cargo(workspace).args([

@@ -194,6 +194,8 @@ fn parse(mut arguments: lexopt::Parser) -> Result<Option<Options>> {
                 }
                 return Ok(None);
             }
+            // For xtask: whether all this is understood.
+            Long("check") => return Ok(None),
             Long("wharf") => options.wharf = arguments.value()?.into(),
             Long("wasmtime") => options.wasmtime = Some(arguments.value()?.into()),
             Long("guests") => options.guests = arguments.value()?.into(),

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 /// How long a component is remembered for what its guests did.
 const REMEMBERED: Duration = Duration::from_secs(10);
@@ -73,13 +73,12 @@ impl SlowLane {
         }
     }
 
-    pub(crate) async fn place(self, pace: Pace) -> Option<OwnedSemaphorePermit> {
-        let places = match pace {
-            Pace::Light => return None,
-            Pace::Aside => self.aside,
-            Pace::Slow => self.slow,
-        };
-        places.acquire_owned().await.ok()
+    /// Places of guests at that pace.
+    pub(crate) fn places(&self, pace: Pace) -> Arc<Semaphore> {
+        match pace {
+            Pace::Slow => Arc::clone(&self.slow),
+            Pace::Light | Pace::Aside => Arc::clone(&self.aside),
+        }
     }
 
     pub(crate) fn suspect(&self) {

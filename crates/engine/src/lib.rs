@@ -31,6 +31,7 @@ mod limits;
 mod meter;
 mod seal;
 mod ticker;
+mod turn;
 
 pub use account::CpuAccount;
 pub use cache::{CacheError, CacheKey, CodeCache};

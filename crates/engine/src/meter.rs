@@ -19,12 +19,13 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::{Handle, RuntimeFlavor};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::Semaphore;
 
 use crate::account::CpuAccount;
 use crate::clock::thread_cpu_time;
 use crate::lane::{Pace, SlowLane};
 use crate::ticker::TICK;
+use crate::turn::Turn;
 
 /// CPU time that a guest or a request may use at once before it is out of credit.
 const CREDIT: Duration = TICK;
@@ -221,8 +222,8 @@ impl CpuMeter {
         }
     }
 
-    fn place(&self, pace: Pace) -> Turn {
-        Box::pin(self.lock().lane.clone().place(pace))
+    fn places(&self, pace: Pace) -> Arc<Semaphore> {
+        self.lock().lane.places(pace)
     }
 
     /// A poll of the guest begins.
@@ -281,9 +282,6 @@ impl CpuMeter {
     }
 }
 
-/// Waits for a place.
-type Turn = Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>> + Send>>;
-
 /// A future whose polls a [`CpuMeter`] measures. A guest that computes much is polled when it
 /// has a place in the [`SlowLane`], a poll at a time.
 pub struct Metered<F> {
@@ -320,9 +318,9 @@ impl<F: Future + Unpin> Future for Metered<F> {
         // A place for another pace is none.
         let mut turn = match waiting.take() {
             Some((for_pace, turn)) if for_pace == pace => turn,
-            _ => meter.place(pace),
+            _ => Turn::new(meter.places(pace)),
         };
-        let Poll::Ready(place) = turn.as_mut().poll(cx) else {
+        let Poll::Ready(place) = turn.poll(cx) else {
             *waiting = Some((pace, turn));
             return Poll::Pending;
         };
@@ -503,25 +501,5 @@ mod tests {
         meter.request_ends();
         meter.request_begins();
         assert!(!spins(20), "the first one finds nothing used");
-    }
-
-    #[tokio::test]
-    async fn the_slow_lane_has_one_place_at_a_time() {
-        let lane = SlowLane::with_places(1);
-        let first = lane.clone().place(Pace::Slow).await;
-        assert!(first.is_some());
-        let second = lane.place(Pace::Slow);
-        tokio::pin!(second);
-        assert!(futures_poll(&mut second).await.is_none());
-        drop(first);
-        assert!(second.await.is_some());
-    }
-
-    async fn futures_poll<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
-        std::future::poll_fn(|cx| match Pin::new(&mut *future).poll(cx) {
-            Poll::Ready(value) => Poll::Ready(Some(value)),
-            Poll::Pending => Poll::Ready(None),
-        })
-        .await
     }
 }

@@ -33,7 +33,7 @@ pub(crate) fn recurse() -> Result<Response> {
     #[allow(unconditional_recursion)]
     #[inline(never)]
     fn deeper(depth: u64) -> u64 {
-        deeper(depth + 1) ^ deeper(depth + 2).rotate_left(1)
+        depth ^ deeper(depth + 1) ^ deeper(depth + 2).rotate_left(1)
     }
     Ok(deeper(black_box(1)).to_string().into_response())
 }
