@@ -390,7 +390,7 @@ impl Description {
             size: scan.size,
             features: scan.features,
             producers: scan.producers,
-            dependencies: scan.dependencies,
+            dependencies: scan.dependencies.into_sorted(),
             notes,
         }
     }
