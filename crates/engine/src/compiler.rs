@@ -503,6 +503,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_off_changes_no_code_that_does_not_use_it() {
+        use object::{Object as _, ObjectSection as _};
+        let text = |wasm: &[u8], features| {
+            let native = precompile(Profile::Serve, features, wasm).unwrap().unwrap();
+            let file = object::File::parse(&*native).unwrap();
+            file.section_by_name(".text")
+                .unwrap()
+                .data()
+                .unwrap()
+                .to_vec()
+        };
+        for wasm in LEAN.iter().map(|text| wat::parse_str(text).unwrap()) {
+            assert_eq!(text(&wasm, FeatureSet::Lean), text(&wasm, FeatureSet::Full));
+        }
+    }
+
+    #[test]
     fn one_engine_runs_the_code_of_both() {
         for text in LEAN.iter().chain(FULL) {
             loads(text).unwrap();

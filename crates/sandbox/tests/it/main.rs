@@ -4,7 +4,7 @@
 //! variable, confines itself and tries.
 
 #![cfg(target_os = "linux")]
-#![allow(unsafe_code)]
+#![allow(clippy::unwrap_used, unsafe_code)]
 
 mod attempts;
 
