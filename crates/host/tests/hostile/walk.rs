@@ -15,12 +15,12 @@ use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 use wasmtime_wasi_http::{WasiHttpView as _, p3};
 use wharf_artifact::describe;
 use wharf_engine::{
-    CodeCache, CompileLimits, Compiler, CpuMeter, Engine, EngineOptions, PoolSize, SlowLane,
-    StoreLimits,
+    CodeCache, CompileLimits, Compiler, CpuAccount, CpuMeter, Engine, EngineOptions, PoolSize,
+    SlowLane, StoreLimits,
 };
 use wharf_host::{
-    Authority, CommandIo, Denials, GuestOutput, Host, HttpClient, HttpHandler, InstanceState,
-    OutputStream, Runnable, run_command,
+    Authority, CommandIo, Denials, Egress, EgressRules, GuestOutput, Host, HttpHandler,
+    InstanceState, OutputStream, Runnable, run_command,
 };
 use wharf_manifest::{ByteSize, Digest, Grants};
 
@@ -52,7 +52,10 @@ type Outcome = String;
 impl Walk {
     pub(crate) fn new(code: PathBuf) -> Walk {
         let serve = EngineOptions {
-            pool: Some(PoolSize { instances: 50 }),
+            pool: Some(PoolSize {
+                instances: 50,
+                ..PoolSize::default()
+            }),
             ..EngineOptions::serve()
         };
         let host = |options| Host::new(Engine::new(options).unwrap()).unwrap();
@@ -73,7 +76,7 @@ impl Walk {
                 &Grants::default(),
                 Path::new("."),
                 2,
-                HttpClient::new(),
+                &Egress::new(EgressRules::only(Vec::new())),
                 Denials::new(|_| {}),
             )
             .unwrap(),
@@ -142,7 +145,7 @@ impl Walk {
     }
 
     fn limits(&self) -> (StoreLimits, CpuMeter) {
-        let meter = CpuMeter::new(CPU, self.lane.clone());
+        let meter = CpuMeter::new(CPU, self.lane.clone(), CpuAccount::default());
         let limits = StoreLimits::new(MEMORY, HANDLES, meter.clone(), Vec::new());
         (limits, meter)
     }
