@@ -31,8 +31,8 @@ pub use app::{
 pub use component::{PackedComponent, WASM_CONFIG_TYPE, pack_component};
 
 pub use describe::{
-    Authority, AuthorityKind, Dependency, DescribeError, Description, Features, HttpVersion, Kind,
-    NESTING_MAX, Name, Role, Size, Standing, WASM_BYTES_MAX, describe, validate,
+    Authority, AuthorityKind, DECODER_THREAD, Dependency, DescribeError, Description, Features,
+    HttpVersion, Kind, NESTING_MAX, Name, Role, Size, Standing, WASM_BYTES_MAX, describe, validate,
 };
 pub use oci::{Descriptor, MANIFEST_BYTES_MAX};
 pub use store::{BLOB_BYTES_MAX, Blob, BlobWriter, GcReport, Store, StoreError, Tagged};

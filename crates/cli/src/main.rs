@@ -30,6 +30,7 @@ fn main() -> ExitCode {
     if arguments.nth(1).as_deref() == Some(COMPILE_CHILD) {
         return wharf_engine::compile_child_main(&arguments.collect::<Vec<_>>());
     }
+    silence_decoders();
     let command = match Args::try_parse() {
         Ok(args) => args.command,
         Err(error) => return usage(&error),
@@ -51,6 +52,17 @@ fn main() -> ExitCode {
             error.exit_code(is_run)
         }
     }
+}
+
+/// Decoders that are not ours panic on some hostile files; what comes of it is told as any other
+/// error, without the panic's own words.
+fn silence_decoders() {
+    let default = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panicked| {
+        if std::thread::current().name() != Some(wharf_artifact::DECODER_THREAD) {
+            default(panicked);
+        }
+    }));
 }
 
 /// A mistake in the arguments, or `--help`. `run` has another code for mistakes than the

@@ -75,6 +75,7 @@ impl CacheError {
             CacheError::Compile(
                 CompileError::Invalid { .. }
                     | CompileError::Cpu { .. }
+                    | CompileError::Large { .. }
                     | CompileError::Time { .. }
                     | CompileError::Died { .. }
             )

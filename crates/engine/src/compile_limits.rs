@@ -15,6 +15,16 @@ use wharf_manifest::ByteSize;
 const CPU_FLOOR: Duration = Duration::from_secs(20);
 /// More for each mebibyte of function bodies.
 const CPU_PER_MIB: Duration = Duration::from_secs(16);
+/// Bytes of native code for any program, however small: one sparse image of a memory has 128 MiB.
+const NATIVE_FLOOR: u64 = 256 << 20;
+/// More for each byte of Wasm; honest code takes two to five.
+const NATIVE_PER_BYTE: u64 = 16;
+/// Bytes of the tables beside the code (types, names, how instances are wired), of which loading
+/// makes twenty to forty times as much memory, in the process that serves. Three hundred bytes of
+/// components that instantiate each other ten times each, seven deep, make a hundred megabytes.
+const TABLES_FLOOR: u64 = 1 << 20;
+/// More for each byte of Wasm; honest code takes at most one.
+const TABLES_PER_BYTE: u64 = 2;
 
 /// What one compilation may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +58,17 @@ impl CompileLimits {
             CPU_FLOOR + Duration::from_secs(u64::try_from(seconds).unwrap_or(u64::MAX / 2))
         };
         self.cpu.unwrap_or_else(proportional)
+    }
+
+    /// Bytes that the tables of `wasm` bytes may take.
+    pub(crate) fn tables_for(wasm: usize) -> u64 {
+        TABLES_FLOOR + TABLES_PER_BYTE * wasm as u64
+    }
+
+    /// Bytes that the native code of `wasm` bytes may take, images of memories included: they
+    /// fill the disk and the cache of everybody.
+    pub(crate) fn native_for(&self, wasm: usize) -> ByteSize {
+        ByteSize(NATIVE_FLOOR + NATIVE_PER_BYTE * wasm as u64)
     }
 }
 
@@ -83,6 +104,13 @@ mod tests {
             ..limits
         };
         assert_eq!(set.cpu_for(ByteSize(64 << 20)), Duration::from_secs(7));
+    }
+
+    #[test]
+    fn native_code_is_bounded_by_the_size_of_the_program() {
+        let limits = CompileLimits::default();
+        assert_eq!(limits.native_for(0), ByteSize(256 << 20));
+        assert_eq!(limits.native_for(1 << 20), ByteSize(272 << 20));
     }
 
     #[test]

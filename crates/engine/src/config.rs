@@ -91,6 +91,19 @@ pub struct EngineOptions {
     pub profile: Profile,
     /// Its pool; `None` allocates on demand (the compiler child, single programs).
     pub pool: Option<PoolSize>,
+    /// What of WebAssembly it accepts.
+    pub features: FeatureSet,
+}
+
+/// What of WebAssembly an engine accepts. Code that was compiled with fewer features runs on an
+/// engine with more, not the other way round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FeatureSet {
+    /// What nearly every program is made of: neither garbage collection nor function references,
+    /// exceptions, 64-bit memories, or async functions and streams at a component's edge.
+    Lean,
+    /// All that is supported.
+    Full,
 }
 
 impl EngineOptions {
@@ -99,6 +112,7 @@ impl EngineOptions {
         EngineOptions {
             profile: Profile::Serve,
             pool: Some(PoolSize::default()),
+            features: FeatureSet::Full,
         }
     }
 
@@ -107,6 +121,7 @@ impl EngineOptions {
         EngineOptions {
             profile: Profile::Command,
             pool: None,
+            features: FeatureSet::Full,
         }
     }
 
@@ -115,6 +130,7 @@ impl EngineOptions {
         EngineOptions {
             profile,
             pool: None,
+            features: FeatureSet::Full,
         }
     }
 }
@@ -201,6 +217,7 @@ impl Engine {
 
 fn configure(options: EngineOptions) -> wasmtime::Result<Config> {
     let mut config = Config::new();
+    let all = options.features == FeatureSet::Full;
     config
         .module_version(ModuleVersionStrategy::Custom(format!(
             "wharf {} on wasmtime {WASMTIME_VERSION}",
@@ -210,13 +227,14 @@ fn configure(options: EngineOptions) -> wasmtime::Result<Config> {
         .wasm_backtrace_details(WasmBacktraceDetails::Disable)
         // Snapshots of language runtimes keep copy-on-write only below this size.
         .memory_guaranteed_dense_image_size(128 << 20)
-        .wasm_component_model_async(true)
+        .wasm_component_model_async(all)
         .wasm_simd(true)
         .wasm_relaxed_simd(true)
-        .wasm_memory64(true)
+        .wasm_memory64(all)
         .wasm_multi_memory(true)
-        .wasm_exceptions(true)
-        .wasm_gc(true)
+        .wasm_exceptions(all)
+        .wasm_gc(all)
+        .wasm_function_references(all)
         // Atomic instructions on a memory that nobody shares do no harm, and compilers emit them.
         // Memory that threads share is another matter.
         .wasm_threads(true)

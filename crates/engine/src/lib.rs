@@ -37,7 +37,7 @@ pub use account::CpuAccount;
 pub use cache::{CacheError, CacheKey, CodeCache};
 pub use compile_limits::CompileLimits;
 pub use compiler::{CompileError, Compiler, compile_child_main};
-pub use config::{Engine, EngineError, EngineOptions, PoolSize, Profile};
+pub use config::{Engine, EngineError, EngineOptions, FeatureSet, PoolSize, Profile};
 pub use fault::{Fault, FaultKind};
 pub use lane::SlowLane;
 pub use limits::{LimitHit, MemoryBudget, StoreLimits};

@@ -134,10 +134,9 @@ impl FromStr for RoutePattern {
 
     fn from_str(text: &str) -> Result<Self, InvalidValue> {
         let refused = |why: &str| InvalidValue::new(format!("the route {} {why}", quote(text)));
+        let too_long = || refused(&format!("is longer than {PATTERN_LENGTH_MAX} bytes"));
         if text.len() > PATTERN_LENGTH_MAX {
-            return Err(refused(&format!(
-                "is longer than {PATTERN_LENGTH_MAX} bytes"
-            )));
+            return Err(too_long());
         }
         if !text.starts_with('/') {
             return Err(refused("does not start with `/`").with_hint(format!(
@@ -163,6 +162,10 @@ impl FromStr for RoutePattern {
                 .with_hint("write `%25` for a percent sign"));
         }
         let path = normalise(path);
+        // Escaped, it is what an artifact keeps and what is read back.
+        if path.len() + "/...".len() > PATTERN_LENGTH_MAX && path.len() > text.len() {
+            return Err(too_long());
+        }
         let mut segments = path.split('/').skip(1).peekable();
         while let Some(segment) = segments.next() {
             match segment {

@@ -16,6 +16,7 @@ const FOLDERS: &[(&str, bool)] = &[
     ("guests", false),
     ("examples", true),
     ("benches", true),
+    ("fuzz", true),
 ];
 
 /// How deep below those folders a `Cargo.toml` is looked for.

@@ -1,7 +1,7 @@
 //! The steps of `cargo xtask test`, in the order in which they run: what is
 //! quick and often wrong comes first.
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use super::count::{Count, Runner, run_counting};
 use super::{browser, side};
@@ -136,7 +136,20 @@ pub(crate) const STEPS: &[Step] = &[
             run_counting(Runner::Libtest, &mut command)
         },
     ),
-    tests("side-test", "tests of the SDK and the examples", side::test),
+    tests(
+        "side-test",
+        "tests of the SDK and the examples, and the fuzz targets for seconds",
+        side::test,
+    ),
+    check(
+        "hostile",
+        "thousands of random and mutated modules: refused or run",
+        |workspace, _| {
+            let mut command = process::cargo(workspace);
+            command.args(["test", "--package", "wharf-host", "--test", "hostile"]);
+            run_counting(Runner::Libtest, &mut command)
+        },
+    ),
     check(
         "browser",
         "darkroom, the template app and --watch in Chromium",
@@ -158,6 +171,7 @@ pub(crate) const STEPS: &[Step] = &[
                     workspace,
                     &["deny", "--all-features", "check", "advisories"],
                 )
+                .context("either there are some, or RustSec's list cannot be reached from here")
             },
         )
     },

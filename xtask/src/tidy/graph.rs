@@ -50,9 +50,10 @@ const CRATES: &[Crate] = &[
     without_engine("manifest", "wharf-manifest", &[]),
     without_engine("artifact", "wharf-artifact", &["manifest"]),
     without_engine("build", "wharf-build", &["manifest", "artifact"]),
-    with_engine("engine", "wharf-engine", &["manifest"]),
+    without_engine("sandbox", "wharf-sandbox", &[]),
+    with_engine("engine", "wharf-engine", &["manifest", "sandbox"]),
     without_engine("ai", "wharf-ai", &[]),
-    without_engine("ai-engine", "wharf-ai-engine", &["ai"]),
+    without_engine("ai-engine", "wharf-ai-engine", &["ai", "sandbox"]),
     with_engine(
         "host",
         "wharf-host",

@@ -13,6 +13,7 @@ mod tests;
 mod wit;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic;
 
 use serde::Serialize;
 
@@ -251,7 +252,12 @@ pub fn describe(bytes: &[u8]) -> Result<Description, DescribeError> {
     guarded(|| {
         let scan = scan(bytes, false)?;
         let wit = match scan.kind {
-            Kind::Component => Some(wit::decode(bytes)),
+            // The decoder takes for granted what not every valid component has. What it cannot
+            // tell leaves the rest standing.
+            Kind::Component => Some(
+                panic::catch_unwind(|| wit::decode(bytes))
+                    .unwrap_or_else(|_| DecodedWit::undecodable()),
+            ),
             Kind::Module => None,
         };
         Ok(Description::new(scan, wit))
@@ -295,6 +301,10 @@ fn check_head(bytes: &[u8]) -> Result<(), DescribeError> {
     Err(DescribeError::NotWasm { found })
 }
 
+/// The name of the thread on which third-party decoders run. A panic on it is no fault of the
+/// program's: it is told as an error.
+pub const DECODER_THREAD: &str = "wasm-decoder";
+
 /// Runs third-party decoding on a thread with a stack of known size, and turns a panic there
 /// into an error. The decoders are fuzzed and meant never to panic, but these bytes are hostile
 /// and a server that describes a component must outlive it.
@@ -303,17 +313,17 @@ fn guarded<T: Send>(
 ) -> Result<T, DescribeError> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new()
-            .name("describe".to_owned())
+            .name(DECODER_THREAD.to_owned())
             .stack_size(STACK_BYTES)
             .spawn_scoped(scope, work)
             .map_err(|error| DescribeError::Decoder {
                 message: format!("no thread: {error}"),
             })?;
-        thread.join().unwrap_or_else(|panic| {
-            let message = panic
+        thread.join().unwrap_or_else(|panicked| {
+            let message = panicked
                 .downcast_ref::<&str>()
                 .map(|text| (*text).to_owned())
-                .or_else(|| panic.downcast_ref::<String>().cloned())
+                .or_else(|| panicked.downcast_ref::<String>().cloned())
                 .unwrap_or_else(|| "no message".to_owned());
             Err(DescribeError::Decoder { message })
         })
@@ -390,7 +400,7 @@ impl Description {
             size: scan.size,
             features: scan.features,
             producers: scan.producers,
-            dependencies: scan.dependencies,
+            dependencies: scan.dependencies.into_sorted(),
             notes,
         }
     }

@@ -13,8 +13,8 @@ use wasmparser::{
     Payload, TypeRef, ValidPayload, Validator, WasmFeatures,
 };
 
-use super::dependencies::read_dependencies;
-use super::{Dependency, DescribeError, Features, Kind, NESTING_MAX, Size};
+use super::dependencies::DependencyLists;
+use super::{DescribeError, Features, Kind, NESTING_MAX, Size};
 
 /// The function name that stands for "any function of this interface", where the flow of an
 /// instance can no longer be followed by name.
@@ -28,7 +28,7 @@ pub(super) struct Scan {
     pub(super) core_modules: u32,
     pub(super) features: Features,
     pub(super) producers: BTreeMap<String, BTreeSet<String>>,
-    pub(super) dependencies: Vec<Dependency>,
+    pub(super) dependencies: DependencyLists,
     pub(super) imports: Vec<Extern>,
     pub(super) exports: Vec<Extern>,
     /// By interface without its version (a module's name, for core modules): the functions that
@@ -67,7 +67,7 @@ pub(super) fn scan(bytes: &[u8], check_bodies: bool) -> Result<Scan, DescribeErr
         core_modules: 0,
         features: Features::default(),
         producers: BTreeMap::new(),
-        dependencies: Vec::new(),
+        dependencies: DependencyLists::default(),
         imports: Vec::new(),
         exports: Vec::new(),
         calls: BTreeMap::new(),
@@ -337,9 +337,7 @@ impl Scan {
     /// Custom sections hold no meaning for execution: a broken one is passed over, not an error.
     fn read_custom(&mut self, section: &CustomSectionReader<'_>) {
         if section.name() == ".dep-v0" {
-            self.dependencies.extend(read_dependencies(section.data()));
-            self.dependencies.sort();
-            self.dependencies.dedup();
+            self.dependencies.read(section.data());
         } else if let KnownCustom::Producers(fields) = section.as_known() {
             for field in fields.into_iter().flatten() {
                 let values = self.producers.entry(field.name.to_owned()).or_default();

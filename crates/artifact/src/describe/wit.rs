@@ -19,6 +19,16 @@ pub(super) struct DecodedWit {
     pub(super) error: Option<String>,
 }
 
+impl DecodedWit {
+    /// The decoder gave up where it should have told why.
+    pub(super) fn undecodable() -> DecodedWit {
+        DecodedWit {
+            error: Some("the decoder of WIT gave up on it".to_owned()),
+            ..DecodedWit::default()
+        }
+    }
+}
+
 /// Decodes a component that was validated before. Not every valid component has a world that WIT
 /// can express, so a failure is a finding, not an error.
 pub(super) fn decode(bytes: &[u8]) -> DecodedWit {

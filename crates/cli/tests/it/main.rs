@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bad_input;
+mod bombs;
 mod build;
 mod cache;
 mod egress;

@@ -1,0 +1,216 @@
+//! Small files that are large to compile: each costs one error.
+
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use wharf_testkit::{Output, Sandbox};
+
+use crate::sandbox;
+
+const NOT_RUNNABLE: i32 = 126;
+const MODULE: &[u8] = b"\0asm\x01\0\0\0";
+const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
+
+/// An unsigned number in LEB128.
+fn leb(mut number: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while number > 0x7f {
+        bytes.push((number & 0x7f) as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+    bytes
+}
+
+fn sized(bytes: Vec<u8>) -> Vec<u8> {
+    [leb(bytes.len()), bytes].concat()
+}
+
+fn section(id: u8, bytes: Vec<u8>) -> Vec<u8> {
+    [vec![id], sized(bytes)].concat()
+}
+
+/// The same item that many times, after their number.
+fn many(count: usize, item: &[u8]) -> Vec<u8> {
+    [leb(count), item.repeat(count)].concat()
+}
+
+/// A module of `count` functions of the one type that all have this body, the first of which is
+/// its `_start`.
+fn functions(count: usize, ty: &[u8], body: &[u8]) -> Vec<u8> {
+    let body = sized([body, &[0x0b]].concat());
+    [
+        MODULE.to_vec(),
+        section(1, many(1, ty)),
+        section(3, many(count, &[0])),
+        section(7, [&[1, 6][..], b"_start", &[0, 0]].concat()),
+        section(10, many(count, &body)),
+    ]
+    .concat()
+}
+
+const NOTHING: &[u8] = &[0x60, 0, 0];
+
+/// A component that instantiates a component that instantiates …: `fan` to the power of `depth`
+/// instances of a module in the end.
+fn instances(fan: usize, depth: usize) -> Vec<u8> {
+    let mut inner = [
+        COMPONENT.to_vec(),
+        section(1, MODULE.to_vec()),
+        section(2, many(1, &[0, 0, 0])),
+    ]
+    .concat();
+    for _ in 0..depth {
+        inner = [
+            COMPONENT.to_vec(),
+            section(4, inner),
+            section(5, many(fan, &[0, 0, 0])),
+        ]
+        .concat();
+    }
+    inner
+}
+
+/// Runs `bytes` with little time and little memory to compile them in.
+#[track_caller]
+fn fails(sandbox: &Sandbox, name: &str, bytes: &[u8], said: &str) -> Output {
+    sandbox.put(name, bytes);
+    let output = sandbox
+        .command(["run", name])
+        .env("WHARF_COMPILE_TIME", "3s")
+        .through(["sh", "-c", "ulimit -v 1500000; exec \"$@\"", "sh"])
+        .output()
+        .expect_code(NOT_RUNNABLE);
+    assert!(output.stderr.contains(said), "{name}: {}", output.stderr);
+    assert!(!output.stderr.contains("panicked"), "{name}: {output:?}");
+    output
+}
+
+#[test]
+fn a_bomb_costs_one_error() {
+    let sandbox = sandbox();
+    let check = |name: &str, bytes: Vec<u8>, said: &str| {
+        fails(&sandbox, name, &bytes, said);
+    };
+    // 50,000 locals in each of 20,000 functions: 160 KB.
+    let locals = [&[1][..], &leb(50_000), &[0x7e]].concat();
+    let locals = functions(20_000, NOTHING, &locals);
+    check("locals.wasm", locals, "CPU time");
+    // Three thousand blocks with a thousand parameters and results each: 14 KB.
+    let wide = [&[0x60][..], &many(1000, &[0x7e]), &many(1000, &[0x7e])].concat();
+    let parameters: Vec<u8> = (0..1000)
+        .flat_map(|n| [vec![0x20], leb(n)].concat())
+        .collect();
+    let blocks = [[2, 0].repeat(3000), vec![0x0b; 3000]].concat();
+    let body = [vec![0], parameters, blocks].concat();
+    check("wide.wasm", functions(1, &wide, &body), "compil");
+    // A jump table of a million places: 1 MB.
+    let table = [
+        &[0, 2, 0x40, 0x41, 0, 0x0e][..],
+        &many(1_000_000, &[0]),
+        &[0, 0x0b],
+    ]
+    .concat();
+    check("table.wasm", functions(1, NOTHING, &table), "targets");
+    // A million nested blocks.
+    let deep = [vec![0], [2, 0x40].repeat(1_000_000), vec![0x0b; 1_000_000]].concat();
+    check("deep.wasm", functions(1, NOTHING, &deep), "CPU time");
+    // Instances of instances: 2 to the power of 60, out of one kilobyte.
+    check("instances.wasm", instances(2, 60), "compil");
+    check("modules.wasm", instances(8, 6), "it multiplies");
+    // What holds no limit of the format's.
+    let chains = [COMPONENT.to_vec(), section(1, MODULE.to_vec()).repeat(2000)].concat();
+    check("chains.wasm", chains, "exceeds limit of 1000");
+    let doubling: Vec<u8> = (0..40).flat_map(|n| [0x6f, 2, n, n]).collect();
+    let types = [&[41][..], &[0x6f, 2, 0x79, 0x79], &doubling].concat();
+    check(
+        "types.wasm",
+        [COMPONENT.to_vec(), section(7, types)].concat(),
+        "type size exceeds the limit",
+    );
+    // Whoever comes next is served.
+    sandbox.put("good.wat", "(module (func (export \"_start\")))");
+    sandbox.wharf(["run", "good.wat"]).expect_success();
+}
+
+#[test]
+fn a_memory_that_is_nearly_empty_takes_no_disk() {
+    let sandbox = sandbox();
+    // Two bytes 128 MiB apart, in each of nine memories: an image each, were they kept.
+    let data = |offset: &[u8]| [&[0, 0x41][..], offset, &[0x0b, 1, b'x']].concat();
+    let far = [vec![2], data(&[0]), data(&[0xf0, 0xff, 0xff, 0x3f])].concat();
+    let module = [
+        MODULE.to_vec(),
+        section(5, [&[1, 0][..], &leb(2048)].concat()),
+        section(11, far),
+    ]
+    .concat();
+    let component = [COMPONENT.to_vec(), section(1, module).repeat(9)].concat();
+    sandbox.put("sparse.wasm", component);
+    let _ = sandbox.wharf(["run", "sparse.wasm"]);
+    let native = |folder: &std::path::Path| -> u64 {
+        let files = fs::read_dir(folder).into_iter().flatten().flatten();
+        files.map(|file| file.metadata().unwrap().len()).sum()
+    };
+    let kept: u64 = fs::read_dir(sandbox.cache().join("code"))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|engine| native(&engine.path()))
+        .sum();
+    assert!(kept < 300 << 20, "{kept} bytes of native code");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_compiler_process_is_confined() {
+    let sandbox = sandbox();
+    let body = [vec![0], [2, 0x40, 0x0b].repeat(100_000)].concat();
+    sandbox.put("slow.wasm", functions(1, NOTHING, &body));
+    let binary = sandbox.binary().to_str().unwrap().to_owned();
+    thread::scope(|scope| {
+        let run = scope.spawn(|| {
+            sandbox
+                .command(["run", "slow.wasm"])
+                .env("WHARF_COMPILE_TIME", "6s")
+                .output()
+        });
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let mut seen = Vec::new();
+        let confined = loop {
+            let found = compilers(&binary);
+            if let Some(status) = found.iter().find(|status| is_confined(status)) {
+                break Some(status.clone());
+            }
+            seen.extend(found);
+            if Instant::now() > deadline || run.is_finished() {
+                break None;
+            }
+            thread::yield_now();
+        };
+        assert!(confined.is_some(), "{:?}", seen.last());
+        run.join().unwrap();
+    });
+}
+
+/// What the kernel says of each compiler process of this test's binary.
+#[cfg(target_os = "linux")]
+fn compilers(binary: &str) -> Vec<String> {
+    let wanted = format!("{binary}\0__compile\0");
+    fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter(|entry| {
+            fs::read_to_string(entry.path().join("cmdline"))
+                .is_ok_and(|line| line.starts_with(&wanted))
+        })
+        .filter_map(|entry| fs::read_to_string(entry.path().join("status")).ok())
+        .collect()
+}
+
+#[cfg(target_os = "linux")]
+fn is_confined(status: &str) -> bool {
+    let has = |line: &str| status.lines().any(|found| found == line);
+    has("Seccomp:\t2") && has("NoNewPrivs:\t1")
+}
