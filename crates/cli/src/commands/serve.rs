@@ -272,15 +272,19 @@ impl Loader {
         let apps = loading.await.map_err(|error| {
             CliError::new(format!("loading the apps ended unexpectedly: {error}"))
         })??;
-        for (hosts, app) in &apps {
-            self.runtime.log().message(
+        let told: Vec<_> = apps
+            .iter()
+            .map(|(hosts, app)| {
                 Message::new(Level::Info, "serving")
                     .with("app", app.name())
                     .with("hosts", hosts_text(hosts))
-                    .with("digest", &app.digest().to_string()[..19]),
-            );
-        }
+                    .with("digest", &app.digest().to_string()[..19])
+            })
+            .collect();
         self.node.serve_by_host(apps);
+        for message in told {
+            self.runtime.log().message(message);
+        }
         Ok(())
     }
 

@@ -29,6 +29,7 @@ mod up_http2;
 mod up_kitchen;
 mod up_limits;
 mod up_process;
+mod up_secrets;
 mod up_telemetry;
 mod up_watch;
 mod up_wire;

@@ -47,13 +47,21 @@ impl Serving {
 
     #[track_caller]
     fn admin(&self) -> SocketAddr {
-        self.addr_after("metrics and health on http://")
+        admin_of(&self.server)
     }
 
     async fn get(&self, host: &str, path: &str) -> Answer {
         let request = Request::get(path).header("host", host);
         send(self.addr, request.body(full("")).unwrap()).await
     }
+}
+
+/// Where a server answers its operator.
+#[track_caller]
+pub(crate) fn admin_of(server: &Server) -> SocketAddr {
+    let prefix = "metrics and health on http://";
+    let line = server.wait_for_line(|line| line.starts_with(prefix), LOAD_LIMIT);
+    line[prefix.len()..].parse().unwrap()
 }
 
 /// An app of one page that says the app's name.

@@ -28,8 +28,8 @@ use crate::up_client::{Upstream, full, get, header_of, send, within};
 use crate::up_kitchen::{Kitchen, P2_PURE, P2_STD, P3_PURE, Up, code_cache, sandbox};
 
 /// A collector that takes what it is sent, by OTLP over HTTP.
-struct Collector {
-    addr: SocketAddr,
+pub(crate) struct Collector {
+    pub(crate) addr: SocketAddr,
     got: mpsc::UnboundedReceiver<Got>,
 }
 
@@ -39,7 +39,7 @@ enum Got {
 }
 
 impl Collector {
-    async fn start(status: StatusCode) -> Collector {
+    pub(crate) async fn start(status: StatusCode) -> Collector {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let (sender, got) = mpsc::unbounded_channel();
@@ -52,6 +52,28 @@ impl Collector {
             }
         });
         Collector { addr, got }
+    }
+
+    /// Everything until a span and a log record of `path` were there, as debug text.
+    pub(crate) async fn all_until(&mut self, path: &str) -> String {
+        let mut all = String::new();
+        let (mut span, mut record) = (false, false);
+        while !span || !record {
+            let is_of = |attributes: &[KeyValue]| {
+                attribute(attributes, "url.path").is_some_and(|found| found == path)
+            };
+            match within("telemetry", self.got.recv()).await.unwrap() {
+                Got::Span(resource, got) => {
+                    span |= is_of(&got.attributes);
+                    all.push_str(&format!("{resource:?} {got:?}\n"));
+                }
+                Got::Record(got) => {
+                    record |= is_of(&got.attributes);
+                    all.push_str(&format!("{got:?}\n"));
+                }
+            }
+        }
+        all
     }
 
     /// The first span that `wanted` says yes to, and who sent it.
@@ -131,7 +153,7 @@ fn up(kitchen: Kitchen, endpoint: SocketAddr, variables: &[(&str, &str)]) -> Up 
     up_in(sandbox, &file, endpoint, variables, &[])
 }
 
-fn up_in(
+pub(crate) fn up_in(
     sandbox: Sandbox,
     file: &Path,
     endpoint: SocketAddr,
