@@ -20,6 +20,7 @@
 //! **Left out on purpose.** Fuel, shared memory and threads, Winch, stack switching.
 
 mod account;
+mod budget;
 mod cache;
 mod clock;
 mod compile_limits;
@@ -34,13 +35,14 @@ mod ticker;
 mod turn;
 
 pub use account::CpuAccount;
+pub use budget::{Budget, Taken};
 pub use cache::{CacheError, CacheKey, CodeCache};
 pub use compile_limits::CompileLimits;
 pub use compiler::{CompileError, Compiler, compile_child_main};
 pub use config::{Engine, EngineError, EngineOptions, FeatureSet, PoolSize, Profile};
 pub use fault::{Fault, FaultKind};
 pub use lane::SlowLane;
-pub use limits::{LimitHit, MemoryBudget, StoreLimits};
+pub use limits::{LimitHit, StoreLimits};
 pub use meter::{CpuMeter, Metered};
 
 use wasmtime::{Store, UpdateDeadline};

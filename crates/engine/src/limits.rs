@@ -2,70 +2,23 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use wasmtime::ResourceLimiter;
 use wharf_manifest::ByteSize;
 
+use crate::budget::{Budget, Need};
 use crate::meter::{CpuMeter, Tick};
 use crate::ticker::Awake;
 
 /// Bytes that one table element costs on the host.
 const TABLE_ELEMENT_BYTES: u64 = 8;
 
-/// An instance with no more than that may use the last eighth of a shared budget.
+/// An instance with no more than that needs little.
 const SMALL_INSTANCE_BYTES: u64 = 8 << 20;
 
 /// Elements that one table of the pool has room for.
 pub(crate) const TABLE_ELEMENTS_MAX: usize = 100_000;
-
-/// A ceiling on the memory of many stores together: an app's or the whole node's.
-#[derive(Debug)]
-pub struct MemoryBudget {
-    name: String,
-    limit: u64,
-    used: AtomicU64,
-}
-
-impl MemoryBudget {
-    /// A budget of `limit` bytes, called `name` in errors (`node`, `app guestbook`).
-    pub fn new(name: impl Into<String>, limit: ByteSize) -> Arc<MemoryBudget> {
-        Arc::new(MemoryBudget {
-            name: name.into(),
-            limit: limit.0,
-            used: AtomicU64::new(0),
-        })
-    }
-
-    /// Bytes that may be used.
-    pub fn limit(&self) -> ByteSize {
-        ByteSize(self.limit)
-    }
-
-    /// Bytes in use.
-    pub fn used(&self) -> ByteSize {
-        ByteSize(self.used.load(Ordering::Relaxed))
-    }
-
-    /// `bytes` more, for an instance that has `total` then.
-    fn take(&self, bytes: u64, total: u64) -> bool {
-        // Those that take much leave some for those that need little, which could not even begin.
-        let limit = match total <= SMALL_INSTANCE_BYTES {
-            true => self.limit,
-            false => self.limit - self.limit / 8,
-        };
-        self.used
-            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |used| {
-                used.checked_add(bytes).filter(|total| *total <= limit)
-            })
-            .is_ok()
-    }
-
-    fn give_back(&self, bytes: u64) {
-        self.used.fetch_sub(bytes, Ordering::AcqRel);
-    }
-}
 
 /// A limit that a guest met.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -189,7 +142,7 @@ pub struct StoreLimits {
     memory_max: u64,
     memory_used: u64,
     handles_max: usize,
-    shared: Vec<Arc<MemoryBudget>>,
+    shared: Option<Arc<Budget>>,
     hit: Option<LimitHit>,
     meter: CpuMeter,
     awake: Option<Awake>,
@@ -197,12 +150,12 @@ pub struct StoreLimits {
 
 impl StoreLimits {
     /// Limits of `memory` over all memories and tables, `handles` open resource handles, and
-    /// the CPU time that `meter` allows; under every budget in `shared`.
+    /// the CPU time that `meter` allows; under the app's budget `shared` if there is one.
     pub fn new(
         memory: ByteSize,
         handles: usize,
         meter: CpuMeter,
-        shared: Vec<Arc<MemoryBudget>>,
+        shared: Option<Arc<Budget>>,
     ) -> StoreLimits {
         StoreLimits {
             memory_max: memory.0,
@@ -268,17 +221,18 @@ impl StoreLimits {
             });
             return false;
         };
-        for (index, budget) in self.shared.iter().enumerate() {
-            if !budget.take(bytes, total) {
-                for taken in &self.shared[..index] {
-                    taken.give_back(bytes);
-                }
-                self.hit = Some(LimitHit::SharedMemory {
-                    whose: budget.name.clone(),
-                    limit: ByteSize(budget.limit),
-                });
-                return false;
-            }
+        let need = match total <= SMALL_INSTANCE_BYTES {
+            true => Need::Little,
+            false => Need::Much,
+        };
+        if let Some(budget) = &self.shared
+            && let Err(full) = budget.take(bytes, need)
+        {
+            self.hit = Some(LimitHit::SharedMemory {
+                whose: full.name().to_owned(),
+                limit: ByteSize(full.limit()),
+            });
+            return false;
         }
         self.memory_used = total;
         true
@@ -287,7 +241,7 @@ impl StoreLimits {
 
 impl Drop for StoreLimits {
     fn drop(&mut self) {
-        for budget in &self.shared {
+        if let Some(budget) = &self.shared {
             budget.give_back(self.memory_used);
         }
     }
@@ -347,15 +301,15 @@ mod tests {
     use crate::account::CpuAccount;
     use crate::lane::SlowLane;
 
-    fn limits(memory: u64, shared: Vec<Arc<MemoryBudget>>) -> StoreLimits {
+    fn limits(memory: u64, shared: Option<&Arc<Budget>>) -> StoreLimits {
         let lane = SlowLane::with_places(1);
         let meter = CpuMeter::new(Duration::from_secs(1), lane, CpuAccount::default());
-        StoreLimits::new(ByteSize(memory), 100, meter, shared)
+        StoreLimits::new(ByteSize(memory), 100, meter, shared.cloned())
     }
 
     #[test]
     fn memories_and_tables_count_together() {
-        let mut limits = limits(1000, Vec::new());
+        let mut limits = limits(1000, None);
         assert!(limits.memory_growing(0, 600, None).unwrap());
         assert!(limits.table_growing(0, 25, None).unwrap());
         assert!(limits.hit().is_none());
@@ -367,29 +321,24 @@ mod tests {
 
     #[test]
     fn a_shared_budget_binds_and_is_given_back() {
-        let node = MemoryBudget::new("node", ByteSize(1000));
-        let app = MemoryBudget::new("app a", ByteSize(5000));
-        let shared = vec![Arc::clone(&app), Arc::clone(&node)];
-        let mut first = limits(5000, shared.clone());
-        let mut second = limits(5000, shared);
+        let node = Budget::of_node(1000);
+        let app = Budget::of_app("a", None, &node);
+        let mut first = limits(5000, Some(&app));
+        let mut second = limits(5000, Some(&app));
         assert!(first.memory_growing(0, 700, None).unwrap());
         assert!(!second.memory_growing(0, 700, None).unwrap());
-        assert_eq!(
-            app.used(),
-            ByteSize(700),
-            "what was taken first is returned"
-        );
+        assert_eq!((app.used(), node.used()), (700, 700));
         assert!(
             matches!(second.hit(), Some(LimitHit::SharedMemory { whose, .. }) if whose == "node")
         );
         drop(first);
-        assert_eq!(node.used(), ByteSize(0));
+        assert_eq!((app.used(), node.used()), (0, 0));
         assert!(second.memory_growing(0, 700, None).unwrap());
     }
 
     #[test]
     fn the_end_of_a_table_in_the_pool_is_told() {
-        let mut limits = limits(u64::MAX, Vec::new());
+        let mut limits = limits(u64::MAX, None);
         let pool = Some(TABLE_ELEMENTS_MAX);
         assert!(limits.table_growing(0, TABLE_ELEMENTS_MAX, pool).unwrap());
         assert!(!limits.table_growing(10, 11, Some(10)).unwrap());
@@ -406,9 +355,10 @@ mod tests {
     #[test]
     fn large_instances_leave_room_for_small_ones() {
         let mebibytes = |count: usize| count << 20;
-        let node = MemoryBudget::new("node", ByteSize(800 << 20));
-        let mut large = limits(1 << 30, vec![Arc::clone(&node)]);
-        let mut small = limits(1 << 30, vec![node]);
+        let node = Budget::of_node(800 << 20);
+        let app = Budget::of_app("a", None, &node);
+        let mut large = limits(1 << 30, Some(&app));
+        let mut small = limits(1 << 30, Some(&app));
         let (most, more) = (mebibytes(700), mebibytes(701));
         assert!(large.memory_growing(0, most, None).unwrap());
         assert!(!large.memory_growing(most, more, None).unwrap());

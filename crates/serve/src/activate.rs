@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use http::HeaderValue;
 use wharf_artifact::AppArtifact;
 use wharf_engine::{
-    CacheError, CodeCache, Compiler, Engine, EngineError, EngineOptions, MemoryBudget, PoolSize,
-    SlowLane,
+    Budget, CacheError, CodeCache, Compiler, Engine, EngineError, EngineOptions, PoolSize, SlowLane,
 };
 use wharf_host::{Authority, AuthorityError, Denials, Egress, EgressRules, Host, LinkError};
 use wharf_manifest::{
@@ -45,10 +44,21 @@ pub struct Runtime {
     compiler: Compiler,
     egress: Egress,
     lane: SlowLane,
-    memory: Arc<MemoryBudget>,
+    memory: Arc<Budget>,
+    /// Instances of the engine's pool.
+    instances: Arc<Budget>,
+    /// What each app has of them, also the versions of it that still finish requests.
+    apps: Mutex<BTreeMap<Arc<str>, AppBudgets>>,
     blobs: BlobCache,
     log: Log,
     metrics: Metrics,
+}
+
+/// What one app has of what the node's apps share.
+#[derive(Debug, Clone)]
+pub(crate) struct AppBudgets {
+    pub(crate) memory: Arc<Budget>,
+    pub(crate) instances: Arc<Budget>,
 }
 
 /// What an operator decides for an app.
@@ -125,12 +135,13 @@ impl Runtime {
     /// # Errors
     /// When the machine does not give what the engine's pool needs.
     pub fn new(options: RuntimeOptions) -> Result<Runtime, EngineError> {
+        // A sixth of what guests may have, which is not counted among that.
+        let pool = PoolSize::keeping(ByteSize(options.memory.0 / 6));
         let engine = Engine::new(EngineOptions {
-            // A sixth of what guests may have, which is not counted among that.
-            pool: Some(PoolSize::keeping(ByteSize(options.memory.0 / 6))),
+            pool: Some(pool),
             ..EngineOptions::serve()
         })?;
-        let memory = MemoryBudget::new("node", options.memory);
+        let memory = Budget::of_node(options.memory.0);
         options.metrics.watch_engine(&engine);
         options.metrics.watch_memory("", &memory);
         Ok(Runtime {
@@ -141,6 +152,8 @@ impl Runtime {
             egress: Egress::new(EgressRules::default()),
             lane: SlowLane::for_this_machine(),
             memory,
+            instances: Budget::of_node(u64::from(pool.instances)),
+            apps: Mutex::default(),
             blobs: BlobCache::new(BlobCacheOptions::default()),
             log: options.log,
             metrics: options.metrics,
@@ -150,6 +163,22 @@ impl Runtime {
     /// The log.
     pub fn log(&self) -> &Log {
         &self.log
+    }
+
+    /// What `app` has, with the limit on memory that holds for it now.
+    fn budgets(&self, app: &Arc<str>, memory: Option<ByteSize>) -> AppBudgets {
+        let memory = memory.map(|limit| limit.0);
+        let mut apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
+        let budgets = apps.entry(Arc::clone(app)).or_insert_with(|| {
+            let budgets = AppBudgets {
+                memory: Budget::of_app(app, memory, &self.memory),
+                instances: Budget::of_app(app, None, &self.instances),
+            };
+            self.metrics.watch_memory(app, &budgets.memory);
+            budgets
+        });
+        budgets.memory.set_limit(memory);
+        budgets.clone()
     }
 }
 
@@ -168,12 +197,6 @@ pub fn activate(
     terms: &AppTerms,
 ) -> Result<LiveApp, ActivateError> {
     let app_name: Arc<str> = name.as_str().into();
-    let mut memory = vec![Arc::clone(&runtime.memory)];
-    if let Some(limit) = terms.memory {
-        let own = MemoryBudget::new(format!("app {name}"), limit);
-        runtime.metrics.watch_memory(name.as_str(), &own);
-        memory.insert(0, own);
-    }
     let activation = Activation {
         runtime,
         artifact,
@@ -181,7 +204,7 @@ pub fn activate(
         base,
         ceilings: &terms.ceilings,
         egress: &terms.egress,
-        memory,
+        budgets: runtime.budgets(&app_name, terms.memory),
     };
     let mut components = BTreeMap::new();
     let mut routes = Vec::new();
@@ -251,8 +274,7 @@ struct Activation<'a> {
     base: &'a Path,
     ceilings: &'a Ceilings,
     egress: &'a EgressRules,
-    /// The app's own budget, if it has one, and the node's.
-    memory: Vec<Arc<MemoryBudget>>,
+    budgets: AppBudgets,
 }
 
 impl Activation<'_> {
@@ -315,7 +337,7 @@ impl Activation<'_> {
             authority,
             limits,
             lane: runtime.lane.for_component(),
-            memory: self.memory.clone(),
+            budgets: self.budgets.clone(),
             log: runtime.log.clone(),
             metrics,
         };

@@ -70,7 +70,7 @@ pub(crate) fn main(args: Run) -> Outcome {
         SlowLane::for_this_machine(),
         CpuAccount::default(),
     );
-    let limits = StoreLimits::new(memory, HANDLES_MAX, meter, Vec::new());
+    let limits = StoreLimits::new(memory, HANDLES_MAX, meter, None);
     let io = CommandIo {
         args: std::iter::once(name).chain(args.args).collect(),
         invoke: args.invoke,

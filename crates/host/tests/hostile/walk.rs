@@ -146,7 +146,7 @@ impl Walk {
 
     fn limits(&self) -> (StoreLimits, CpuMeter) {
         let meter = CpuMeter::new(CPU, self.lane.clone(), CpuAccount::default());
-        let limits = StoreLimits::new(MEMORY, HANDLES, meter.clone(), Vec::new());
+        let limits = StoreLimits::new(MEMORY, HANDLES, meter.clone(), None);
         (limits, meter)
     }
 

@@ -15,14 +15,13 @@ use std::time::{Duration, Instant};
 
 use http::{Request, Response};
 use wasmtime_wasi_http::WasiBody;
-use wharf_engine::{
-    CpuMeter, Engine, Fault, FaultKind, LimitHit, MemoryBudget, SlowLane, StoreLimits,
-};
+use wharf_engine::{CpuMeter, Engine, Fault, FaultKind, LimitHit, SlowLane, StoreLimits};
 use wharf_host::{Authority, HttpHandler, InstanceState, Program};
 use wharf_manifest::{ComponentName, Isolation, Limits};
 
 use self::guest_body::{After, Guest};
 use self::output::InstanceOutput;
+use crate::activate::AppBudgets;
 use crate::admission::{Admission, Place};
 use crate::log::{Level, Log, Message, RequestId};
 use crate::metrics::ComponentMetrics;
@@ -45,7 +44,7 @@ pub(crate) struct Blueprint {
     pub(crate) authority: Authority,
     pub(crate) limits: Limits,
     pub(crate) lane: SlowLane,
-    pub(crate) memory: Vec<Arc<MemoryBudget>>,
+    pub(crate) budgets: AppBudgets,
     pub(crate) log: Log,
     pub(crate) metrics: Arc<ComponentMetrics>,
 }
@@ -94,20 +93,25 @@ impl Blueprint {
 
     /// State for one new instance, its meter, and where its output goes.
     fn state(&self) -> Result<(InstanceState, CpuMeter, InstanceOutput), Fault> {
+        let slot = self
+            .budgets
+            .instances
+            .take_one()
+            .ok_or_else(|| Fault::limit(LimitHit::Instances))?;
         let account = self.metrics.cpu().clone();
         let meter = CpuMeter::new(self.limits.cpu, self.lane.clone(), account);
         let limits = StoreLimits::new(
             self.limits.memory,
             self.limits.handles as usize,
             meter.clone(),
-            self.memory.clone(),
+            Some(Arc::clone(&self.budgets.memory)),
         );
         let output = InstanceOutput::new(
             self.log.clone(),
             Arc::clone(&self.app),
             Arc::clone(&self.name),
             self.limits.log,
-            self.metrics.instance(),
+            (self.metrics.instance(), slot),
         );
         let state =
             InstanceState::new(&self.authority, limits, output.sink()).map_err(|error| {

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::{HeaderMap, Method, Uri};
 use wasmtime::component::GuestTaskId;
+use wharf_engine::Taken;
 use wharf_host::{GuestOutput, OutgoingCall, OutputStream};
 use wharf_manifest::ByteSize;
 
@@ -24,7 +25,8 @@ pub(super) struct InstanceOutput(Arc<Shared>);
 struct Shared {
     origin: Origin,
     requests: Mutex<Requests>,
-    _alive: LiveInstance,
+    /// Counts the instance while it lives.
+    _alive: (LiveInstance, Taken),
 }
 
 /// Whose output it is, and where it goes.
@@ -67,7 +69,7 @@ impl InstanceOutput {
         app: Arc<str>,
         component: Arc<str>,
         budget: ByteSize,
-        alive: LiveInstance,
+        alive: (LiveInstance, Taken),
     ) -> InstanceOutput {
         InstanceOutput(Arc::new(Shared {
             origin: Origin {

@@ -9,7 +9,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetri
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
-use wharf_engine::{Engine, MemoryBudget};
+use wharf_engine::{Budget, Engine};
 
 use super::ComponentMetrics;
 use crate::process_stat::ProcessStat;
@@ -22,7 +22,7 @@ struct Sources {
     components: Vec<Arc<ComponentMetrics>>,
     engine: Option<Engine>,
     /// By app; the node's own under the empty name.
-    memory: BTreeMap<String, Weak<MemoryBudget>>,
+    memory: BTreeMap<String, Weak<Budget>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -48,7 +48,7 @@ impl Live {
         self.lock().engine = Some(engine);
     }
 
-    pub(super) fn set_memory(&self, app: &str, budget: &Arc<MemoryBudget>) {
+    pub(super) fn set_memory(&self, app: &str, budget: &Arc<Budget>) {
         self.lock()
             .memory
             .insert(app.to_owned(), Arc::downgrade(budget));
@@ -105,13 +105,13 @@ impl Sources {
         let bytes = |bytes: u64| ConstGauge::new(i64::try_from(bytes).unwrap_or(i64::MAX));
         let used = budgets
             .iter()
-            .map(|(app, budget)| (app, bytes(budget.used().0)));
+            .map(|(app, budget)| (app, bytes(budget.used())));
         let unit = Some(&Unit::Bytes);
         let help = "Memories and tables of all instances; without an app, of the node";
         family(encoder, "guest_memory", help, unit, used)?;
         let limits = budgets
             .iter()
-            .map(|(app, budget)| (app, bytes(budget.limit().0)));
+            .map(|(app, budget)| (app, bytes(budget.limit())));
         family(encoder, "guest_memory_limit", "Its ceiling", unit, limits)
     }
 }

@@ -17,7 +17,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
-use wharf_engine::{CpuAccount, Fault, MemoryBudget};
+use wharf_engine::{Budget, CpuAccount, Fault};
 
 use self::live::Live;
 use crate::admission::Refused;
@@ -213,7 +213,7 @@ impl Metrics {
     }
 
     /// Shows what is taken of `budget`, whose label is `app`, or empty for the node's.
-    pub(crate) fn watch_memory(&self, app: &str, budget: &Arc<MemoryBudget>) {
+    pub(crate) fn watch_memory(&self, app: &str, budget: &Arc<Budget>) {
         self.0.live.set_memory(app, budget);
     }
 }

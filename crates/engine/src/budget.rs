@@ -1,0 +1,197 @@
+//! What all stores of a node share, and how much of it one app may have.
+//!
+//! An app may hold so many times what is still free: a dynamic threshold (Choudhury and Hahne,
+//! "Dynamic Queue Length Thresholds for Shared-Memory Packet Switches", 1998). One app that takes
+//! all it can get stops at 7/8, two at 7/15 each, and whatever others hold, there is something
+//! free for an app that has little. No share is reserved for an app that does not use it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// How often what is free an app may hold.
+const SHARE: u64 = 7;
+/// The same where little is asked for: a request that needs no more than that should begin beside
+/// those of its own app that take all they can get.
+const SHARE_OF_LITTLE: u64 = 63;
+
+/// A ceiling on something, bytes of memory or instances, for many stores together: an app's, or
+/// the whole node's.
+#[derive(Debug)]
+pub struct Budget {
+    name: String,
+    limit: AtomicU64,
+    used: AtomicU64,
+    /// The node's, for an app's.
+    node: Option<Arc<Budget>>,
+}
+
+/// How much of its app a request for more makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Need {
+    Little,
+    Much,
+}
+
+impl Budget {
+    /// A node's budget of `limit`.
+    pub fn of_node(limit: u64) -> Arc<Budget> {
+        Arc::new(Budget {
+            name: "node".to_owned(),
+            limit: AtomicU64::new(limit),
+            used: AtomicU64::new(0),
+            node: None,
+        })
+    }
+
+    /// The budget of the app `name`, a share of the node's, with a limit of its own if there is
+    /// one.
+    pub fn of_app(name: &str, limit: Option<u64>, node: &Arc<Budget>) -> Arc<Budget> {
+        Arc::new(Budget {
+            name: format!("app {name}"),
+            limit: AtomicU64::new(limit.unwrap_or(u64::MAX)),
+            used: AtomicU64::new(0),
+            node: Some(Arc::clone(node)),
+        })
+    }
+
+    /// Whose it is in errors: `node`, `app guestbook`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What may be used; for an app without a limit of its own, what the node has.
+    pub fn limit(&self) -> u64 {
+        let own = self.limit.load(Ordering::Relaxed);
+        match &self.node {
+            Some(node) => own.min(node.limit()),
+            None => own,
+        }
+    }
+
+    /// Sets another limit of its own. What is used beyond it stays until it is given back.
+    pub fn set_limit(&self, limit: Option<u64>) {
+        self.limit
+            .store(limit.unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// What is in use.
+    pub fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// Takes one, until what comes back is dropped. `None` if there is none for this app.
+    pub fn take_one(self: &Arc<Self>) -> Option<Taken> {
+        self.take(1, Need::Much).ok()?;
+        Some(Taken(Arc::clone(self)))
+    }
+
+    /// Takes `amount`, or names the budget that has no room.
+    pub(crate) fn take(&self, amount: u64, need: Need) -> Result<(), &Budget> {
+        let own = self.add(amount, |_| true).ok_or(self)?;
+        let Some(node) = &self.node else {
+            return Ok(());
+        };
+        let share = match need {
+            Need::Little => SHARE_OF_LITTLE,
+            Need::Much => SHARE,
+        };
+        let is_fair = |free: u64| own <= free.saturating_mul(share);
+        if node.add(amount, is_fair).is_some() {
+            return Ok(());
+        }
+        self.used.fetch_sub(amount, Ordering::AcqRel);
+        Err(node)
+    }
+
+    /// Adds `amount` if what is free then is enough for `is_enough`; gives the sum.
+    fn add(&self, amount: u64, is_enough: impl Fn(u64) -> bool) -> Option<u64> {
+        let limit = self.limit.load(Ordering::Relaxed);
+        let sum = |used: u64| {
+            let total = used.checked_add(amount)?;
+            let free = limit.checked_sub(total)?;
+            is_enough(free).then_some(total)
+        };
+        let before = self
+            .used
+            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, sum);
+        before.ok().map(|before| before + amount)
+    }
+
+    pub(crate) fn give_back(&self, amount: u64) {
+        self.used.fetch_sub(amount, Ordering::AcqRel);
+        if let Some(node) = &self.node {
+            node.give_back(amount);
+        }
+    }
+}
+
+/// One of what a budget counts, until it is dropped.
+#[derive(Debug)]
+pub struct Taken(Arc<Budget>);
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.0.give_back(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes one after the other until there is no more.
+    fn take_all(budget: &Budget, need: Need) -> u64 {
+        (0..).find(|_| budget.take(1, need).is_err()).unwrap()
+    }
+
+    #[test]
+    fn one_app_leaves_an_eighth_and_two_a_fifteenth() {
+        let node = Budget::of_node(1200);
+        let one = Budget::of_app("one", None, &node);
+        assert_eq!(take_all(&one, Need::Much), 1050);
+        assert_eq!(one.take(1, Need::Much).unwrap_err().name(), "node");
+
+        let node = Budget::of_node(1500);
+        let apps = ["one", "two"].map(|name| Budget::of_app(name, None, &node));
+        while apps.iter().any(|app| app.take(1, Need::Much).is_ok()) {}
+        for app in &apps {
+            assert!((690..=710).contains(&app.used()), "{}", app.used());
+        }
+        assert!(node.used() <= 1400, "{}", node.used());
+    }
+
+    #[test]
+    fn whatever_one_takes_another_finds_room() {
+        let node = Budget::of_node(6400);
+        let greedy = Budget::of_app("greedy", None, &node);
+        take_all(&greedy, Need::Much);
+        take_all(&greedy, Need::Little);
+        let free = 6400 - node.used();
+        assert!(free >= 100, "{free}");
+        let modest = Budget::of_app("modest", None, &node);
+        assert!(take_all(&modest, Need::Much) >= free * 3 / 4);
+    }
+
+    #[test]
+    fn a_limit_of_its_own_binds_and_what_is_given_back_is_free() {
+        let node = Budget::of_node(1000);
+        let app = Budget::of_app("a", Some(10), &node);
+        assert_eq!(take_all(&app, Need::Much), 10);
+        assert_eq!(app.take(1, Need::Much).unwrap_err().name(), "app a");
+        assert_eq!((app.used(), node.used()), (10, 10));
+        app.give_back(4);
+        assert_eq!((app.used(), node.used()), (6, 6));
+        app.set_limit(None);
+        assert_eq!(app.limit(), 1000);
+        let taken = app.take_one().unwrap();
+        assert_eq!(node.used(), 7);
+        drop(taken);
+        assert_eq!(node.used(), 6);
+        assert!(app.take(u64::MAX, Need::Little).is_err());
+        assert_eq!(
+            (app.used(), node.used()),
+            (6, 6),
+            "nothing is kept of what failed"
+        );
+    }
+}
