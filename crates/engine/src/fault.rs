@@ -6,6 +6,7 @@ use wasmtime::Trap;
 use wasmtime::component::ResourceTableError;
 
 use crate::limits::{LimitHit, StoreLimits};
+use crate::told::{self, clip};
 
 /// Whose fault it was; decides HTTP status, exit code and log field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -60,7 +61,7 @@ impl Fault {
     pub fn new(kind: FaultKind, message: impl Into<String>) -> Fault {
         Fault {
             kind,
-            message: message.into(),
+            message: clip(format_args!("{}", message.into())),
             hint: None,
             backtrace: None,
             limit: None,
@@ -100,7 +101,7 @@ impl Fault {
     pub fn from_wasmtime(error: &wasmtime::Error, hit: Option<&LimitHit>) -> Fault {
         let backtrace = error
             .downcast_ref::<wasmtime::WasmBacktrace>()
-            .map(|backtrace| backtrace.to_string());
+            .map(told::backtrace);
         if let Some(fault) = error.downcast_ref::<Fault>() {
             return fault.clone();
         }
@@ -128,7 +129,7 @@ impl Fault {
                 ..Fault::new(kind, message)
             };
         }
-        let message = error.root_cause().to_string();
+        let message = clip(format_args!("{}", error.root_cause()));
         let kind = if backtrace.is_some() {
             FaultKind::Guest
         } else {
@@ -144,7 +145,7 @@ impl Fault {
 fn is_out_of_handles(error: &wasmtime::Error) -> bool {
     matches!(error.downcast_ref(), Some(ResourceTableError::Full))
         // Wasmtime has no type for its own.
-        || error.root_cause().to_string().ends_with("store handle limit exceeded")
+        || clip(format_args!("{}", error.root_cause())).ends_with("store handle limit exceeded")
 }
 
 fn first_line(text: &str) -> String {

@@ -32,6 +32,7 @@ mod limits;
 mod meter;
 mod seal;
 mod ticker;
+mod told;
 mod turn;
 
 pub use account::CpuAccount;
@@ -44,6 +45,7 @@ pub use fault::{Fault, FaultKind};
 pub use lane::SlowLane;
 pub use limits::{LimitHit, StoreLimits};
 pub use meter::{CpuMeter, Metered};
+pub use told::clip;
 
 use wasmtime::{Store, UpdateDeadline};
 

@@ -141,6 +141,8 @@ impl std::error::Error for LimitHit {}
 pub struct StoreLimits {
     memory_max: u64,
     memory_used: u64,
+    /// What was granted last: the engine says afterwards if it could not be had.
+    granted: u64,
     handles_max: usize,
     shared: Option<Arc<Budget>>,
     hit: Option<LimitHit>,
@@ -160,6 +162,7 @@ impl StoreLimits {
         StoreLimits {
             memory_max: memory.0,
             memory_used: 0,
+            granted: 0,
             handles_max: handles,
             shared,
             hit: None,
@@ -211,6 +214,7 @@ impl StoreLimits {
     }
 
     fn grow(&mut self, bytes: u64) -> bool {
+        self.granted = 0;
         let Some(total) = self
             .memory_used
             .checked_add(bytes)
@@ -235,7 +239,17 @@ impl StoreLimits {
             return false;
         }
         self.memory_used = total;
+        self.granted = bytes;
         true
+    }
+
+    /// What was granted last is not there.
+    fn failed(&mut self) {
+        let bytes = std::mem::take(&mut self.granted);
+        self.memory_used -= bytes;
+        if let Some(budget) = &self.shared {
+            budget.give_back(bytes);
+        }
     }
 }
 
@@ -255,6 +269,7 @@ impl ResourceLimiter for StoreLimits {
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         if maximum.is_some_and(|maximum| desired > maximum) {
+            self.granted = 0;
             return Ok(false);
         }
         Ok(self.grow((desired.saturating_sub(current)) as u64))
@@ -267,6 +282,7 @@ impl ResourceLimiter for StoreLimits {
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         if maximum.is_some_and(|maximum| desired > maximum) {
+            self.granted = 0;
             // It is the pool's, or less, which the guest chose for itself.
             if desired > TABLE_ELEMENTS_MAX {
                 self.hit = Some(LimitHit::TableElements {
@@ -277,6 +293,16 @@ impl ResourceLimiter for StoreLimits {
         }
         let elements = desired.saturating_sub(current) as u64;
         Ok(self.grow(elements.saturating_mul(TABLE_ELEMENT_BYTES)))
+    }
+
+    fn memory_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
+        self.failed();
+        Ok(())
+    }
+
+    fn table_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
+        self.failed();
+        Ok(())
     }
 
     fn instances(&self) -> usize {
@@ -334,6 +360,20 @@ mod tests {
         drop(first);
         assert_eq!((app.used(), node.used()), (0, 0));
         assert!(second.memory_growing(0, 700, None).unwrap());
+    }
+
+    #[test]
+    fn what_was_granted_and_could_not_be_had_is_given_back() {
+        let node = Budget::of_node(1000);
+        let app = Budget::of_app("a", None, &node);
+        let mut limits = limits(1000, Some(&app));
+        assert!(limits.memory_growing(0, 300, None).unwrap());
+        assert!(limits.memory_growing(300, 700, None).unwrap());
+        let refused = || wasmtime::Error::msg("no more mappings");
+        limits.memory_grow_failed(refused()).unwrap();
+        assert_eq!((limits.memory_used().0, app.used()), (300, 300));
+        limits.memory_grow_failed(refused()).unwrap();
+        assert_eq!((limits.memory_used().0, node.used()), (300, 300));
     }
 
     #[test]

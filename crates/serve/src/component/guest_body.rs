@@ -11,7 +11,7 @@ use http::Response;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 use wasmtime_wasi_http::WasiBody;
-use wharf_engine::{Fault, FaultKind, LimitHit, Metered};
+use wharf_engine::{Fault, FaultKind, LimitHit, Metered, clip};
 use wharf_manifest::{ByteSize, Limits};
 
 use super::Blueprint;
@@ -152,7 +152,7 @@ impl GuestBody {
                 let fault = this.cut_short().unwrap_or_else(|| {
                     Fault::new(
                         FaultKind::Guest,
-                        format!("the guest broke its response off: {error:?}"),
+                        clip(format_args!("the guest broke its response off: {error:?}")),
                     )
                 });
                 Poll::Ready(Some(Err(fault)))

@@ -10,7 +10,7 @@ use http::Response;
 use tokio::sync::oneshot::{self, error::TryRecvError};
 use wasmtime::Store;
 use wasmtime_wasi_http::WasiBody;
-use wharf_engine::{Fault, FaultKind};
+use wharf_engine::{Fault, FaultKind, clip};
 use wharf_host::InstanceState;
 
 use super::guest_body::{Guest, GuestBody, Run};
@@ -81,7 +81,7 @@ fn no_response() -> Fault {
 pub(super) fn refused_by_guest(code: &impl Debug) -> Fault {
     Fault::new(
         FaultKind::Guest,
-        format!("the guest answered with an error: {code:?}"),
+        clip(format_args!("the guest answered with an error: {code:?}")),
     )
 }
 
