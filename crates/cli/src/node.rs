@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::task::JoinHandle;
 use wharf_manifest::ByteSize;
 use wharf_serve::log::{Log, LogOptions};
@@ -12,7 +13,6 @@ use wharf_serve::{Admin, Metrics, Node, Runtime, RuntimeOptions, ServeError, Ser
 
 use crate::error::{self, CliError};
 use crate::progress::LogSink;
-use crate::stop::Stop;
 use crate::{memory, paths};
 
 /// How long the log may take to write what is left when the server ends.
@@ -38,6 +38,32 @@ pub(crate) fn async_runtime() -> Result<tokio::runtime::Runtime, CliError> {
         .map_err(|error| CliError::new(format!("cannot start the async runtime: {error}")))
 }
 
+/// Descriptors that are not for clients: files, children, connections of guests, the operator.
+const DESCRIPTORS_KEPT: u64 = 256;
+
+/// Raises the number of descriptors to what the system allows, and lowers `connections` to what
+/// then fits; a guest's outgoing calls need some, too.
+pub(crate) fn connections_that_fit(connections: usize) -> usize {
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current < limit.maximum || limit.maximum.is_none() && limit.current.is_some() {
+        let raised = Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        };
+        if setrlimit(Resource::Nofile, raised).is_ok() {
+            limit = raised;
+        }
+    }
+    let Some(descriptors) = limit.current else {
+        return connections;
+    };
+    let fit = descriptors
+        .saturating_sub(DESCRIPTORS_KEPT)
+        .max(descriptors / 2);
+    let fit = usize::try_from(fit / 4 * 3).unwrap_or(usize::MAX).max(1);
+    connections.min(fit)
+}
+
 /// Starts to listen for the operator.
 pub(crate) async fn bind_admin(addr: SocketAddr) -> Result<Admin, CliError> {
     Admin::bind(addr).await.map_err(|error| match &error {
@@ -51,7 +77,9 @@ pub(crate) async fn bind_admin(addr: SocketAddr) -> Result<Admin, CliError> {
 
 /// Says where it listens, before anything else: programs read the first line. Connections wait
 /// until there is something to serve.
-pub(crate) fn announce(server: &Server, admin: Option<&Admin>) -> SocketAddr {
+///
+/// `connections` were asked for at once; if fewer fit, that is told, too.
+pub(crate) fn announce(server: &Server, admin: Option<&Admin>, connections: usize) -> SocketAddr {
     let mut first = None;
     for (scheme, addr) in server.addrs() {
         eprintln!("listening on {scheme}://{addr}");
@@ -59,6 +87,13 @@ pub(crate) fn announce(server: &Server, admin: Option<&Admin>) -> SocketAddr {
     }
     if let Some(admin) = admin {
         eprintln!("metrics and health on http://{}", admin.addr());
+    }
+    let fit = server.connections_max();
+    if fit < connections {
+        error::print_warning(&format!(
+            "the descriptors of this process allow {fit} connections at once, not {connections}"
+        ));
+        error::print_hint("raise them with `ulimit -n`, or LimitNOFILE in a unit of systemd");
     }
     first.expect("a server listens somewhere")
 }
@@ -103,9 +138,9 @@ pub(crate) fn runtime(
     })
 }
 
-/// Serves until it is told to stop and requests under way are done.
-pub(crate) async fn run(server: Server, node: Arc<Node>, stop: &mut Stop) {
-    if !server.run(node, stop.first()).await {
+/// Serves until `stop` and requests under way are done.
+pub(crate) async fn run(server: Server, node: Arc<Node>, stop: impl Future<Output = ()>) {
+    if !server.run(node, stop).await {
         error::print_warning("some requests did not finish in time and were ended");
     }
 }

@@ -67,10 +67,14 @@ impl EgressRules {
                     && list.iter().any(|allowed| allowed.is_very_address(address))
             }
             (Private::Any, _) => true,
-            (Private::Only(list), _) => list.iter().any(|allowed| {
-                allowed.covers_address(address)
-                    || inner(address).is_some_and(|inner| allowed.covers_address(inner))
-                    || matches!(covered, Covered::Name(name) if allowed.covers_name(name))
+            // Where a name leads, its owner decides: a network that is open to those who name its
+            // addresses is not open to every name that somebody points there.
+            (Private::Only(list), _) => list.iter().any(|allowed| match covered {
+                Covered::Name(name) => allowed.covers_name(name),
+                Covered::VeryAddress | Covered::Range => {
+                    allowed.covers_address(address)
+                        || inner(address).is_some_and(|inner| allowed.covers_address(inner))
+                }
             }),
         }
     }
@@ -223,7 +227,7 @@ mod tests {
         for (text, covered, allowed) in [
             ("8.8.8.8", range, true),
             ("10.1.2.3", range, true),
-            ("10.1.2.3", by("x.example"), true),
+            ("10.1.2.3", by("x.example"), false),
             ("::ffff:10.1.2.3", very, true),
             ("64:ff9b::10.1.2.3", very, true),
             ("10.2.0.1", very, false),

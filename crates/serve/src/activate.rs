@@ -12,10 +12,10 @@ use wharf_engine::{
 };
 use wharf_host::{Authority, AuthorityError, Denials, Egress, EgressRules, Host, LinkError};
 use wharf_manifest::{
-    AppName, ByteSize, Ceilings, Component, ComponentName, HttpTarget, Limits, Lowered,
+    AppName, ByteSize, Ceilings, Component, ComponentName, Digest, HttpTarget, Limits, Lowered,
 };
 
-use crate::app::{LiveApp, Route, Target};
+use crate::app::{Absence, LiveApp, Route, Target};
 use crate::component::{Blueprint, LiveComponent, shared_name};
 use crate::files::{BlobCache, BlobCacheOptions, Files, FilesOptions};
 use crate::log::{Level, Log, Message};
@@ -165,6 +165,19 @@ impl Runtime {
         &self.log
     }
 
+    /// A stand-in for the app `name`, which answers 503: the names of an app that is not there
+    /// are no other app's.
+    pub fn absent(&self, name: &AppName, absence: Absence) -> LiveApp {
+        let app_name: Arc<str> = name.as_str().into();
+        LiveApp {
+            digest: Digest::of(app_name.as_bytes()),
+            routes: Vec::new(),
+            metrics: self.metrics.component(&app_name, &"".into()),
+            absence: Some(absence),
+            name: app_name,
+        }
+    }
+
     /// What `app` has, with the limit on memory that holds for it now.
     fn budgets(&self, app: &Arc<str>, memory: Option<ByteSize>) -> AppBudgets {
         let memory = memory.map(|limit| limit.0);
@@ -248,6 +261,7 @@ pub fn activate(
     routes.sort_by_key(|route| std::cmp::Reverse(route.pattern.specificity()));
     Ok(LiveApp {
         metrics: runtime.metrics.component(&app_name, &"".into()),
+        absence: None,
         name: app_name,
         digest: artifact.digest,
         routes,

@@ -19,7 +19,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 
 use crate::node::{Node, Readiness};
 use crate::patience::Patience;
@@ -73,7 +73,13 @@ impl Admin {
             let node = Arc::clone(&node);
             let service = service_fn(move |request| {
                 let response = respond(&node, &request);
-                async move { Ok::<_, Infallible>(response) }
+                let node = Arc::clone(&node);
+                async move {
+                    Ok::<_, Infallible>(match response {
+                        Answer::Ready(response) => response,
+                        Answer::Metrics => metrics(&node).await,
+                    })
+                }
             });
             let stream = Patience::new(stream, PATIENCE);
             let connection = http1::Builder::new()
@@ -88,7 +94,38 @@ impl Admin {
     }
 }
 
-fn respond(node: &Node, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+enum Answer {
+    Ready(Response<Full<Bytes>>),
+    Metrics,
+}
+
+/// One at a time, on a thread that may block: with many apps it is much text.
+async fn metrics(node: &Arc<Node>) -> Response<Full<Bytes>> {
+    static ONE: Mutex<()> = Mutex::const_new(());
+    let one = ONE.lock().await;
+    let counted = node.metrics().clone();
+    let text_of = tokio::task::spawn_blocking(move || counted.text()).await;
+    drop(one);
+    let Ok(metrics) = text_of else {
+        return text(StatusCode::INTERNAL_SERVER_ERROR, "cannot tell the metrics");
+    };
+    let mut response = Response::new(Full::new(Bytes::from(metrics)));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(METRICS_TYPE));
+    response
+}
+
+fn respond(node: &Node, request: &Request<Incoming>) -> Answer {
+    if request.uri().path() == "/metrics"
+        && is_meant(request::host(request))
+        && matches!(*request.method(), Method::GET | Method::HEAD)
+    {
+        return Answer::Metrics;
+    }
+    Answer::Ready(respond_at_once(node, request))
+}
+
+fn respond_at_once(node: &Node, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     if !is_meant(request::host(request)) {
         return text(
             StatusCode::MISDIRECTED_REQUEST,
@@ -109,12 +146,6 @@ fn respond(node: &Node, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         return response;
     }
     match path {
-        "/metrics" => {
-            let mut response = Response::new(Full::new(Bytes::from(node.metrics().text())));
-            let headers = response.headers_mut();
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static(METRICS_TYPE));
-            response
-        }
         "/healthz" => text(StatusCode::OK, "ok"),
         "/readyz" => match node.readiness() {
             Readiness::Ready => text(StatusCode::OK, "ready"),

@@ -7,6 +7,7 @@ use http_body_util::Full;
 use wharf_engine::{Fault, LimitHit};
 
 use crate::admission::Refused;
+use crate::app::Absence;
 use crate::body::AnswerBody;
 use crate::http1::Refusal;
 use crate::log::RequestId;
@@ -45,6 +46,19 @@ pub(crate) fn refusal(refusal: Refusal) -> Response<AnswerBody> {
 /// 404 for a path without a route.
 pub(crate) fn no_route(path: &str) -> Response<AnswerBody> {
     text(StatusCode::NOT_FOUND, format!("no route matches {path}"))
+}
+
+/// 503 for an app that is not there, though the node knows it.
+pub(crate) fn absent(absence: Absence) -> Response<AnswerBody> {
+    let why = match absence {
+        Absence::Loading => "the app is being loaded",
+        Absence::Failed => "the app could not be loaded",
+    };
+    let mut response = text(StatusCode::SERVICE_UNAVAILABLE, why);
+    response
+        .headers_mut()
+        .insert(RETRY_AFTER, HeaderValue::from_static("5"));
+    response
 }
 
 /// 501 for WebSocket and other upgrades.

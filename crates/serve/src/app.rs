@@ -17,6 +17,16 @@ pub struct LiveApp {
     pub(crate) routes: Vec<Route>,
     /// Of its files and of requests that no route matches.
     pub(crate) metrics: Arc<ComponentMetrics>,
+    pub(crate) absence: Option<Absence>,
+}
+
+/// Why an app that a node knows does not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Absence {
+    /// It is being built or loaded.
+    Loading,
+    /// It could not be loaded; the log says why.
+    Failed,
 }
 
 /// Which paths, and where they lead.
@@ -41,6 +51,11 @@ impl LiveApp {
         &self.digest
     }
 
+    /// Why it does not answer, if it is only a stand-in.
+    pub fn absence(&self) -> Option<Absence> {
+        self.absence
+    }
+
     /// The app's name.
     pub fn name(&self) -> &str {
         &self.name
@@ -54,6 +69,7 @@ impl LiveApp {
             digest: Digest::of(name.as_bytes()),
             routes: Vec::new(),
             metrics: crate::metrics::Metrics::new().component(&name, &"".into()),
+            absence: None,
             name,
         }
     }

@@ -71,10 +71,9 @@ impl Protocols {
             // Streams that were reset before they were looked at: rapid reset (CVE-2023-44487).
             .max_pending_accept_reset_streams(20)
             // Streams that the client made us reset in all (CVE-2025-8671, MadeYouReset).
-            .max_local_error_reset_streams(128)
-            // A client that vanished is noticed, if it has a request at work.
-            .keep_alive_interval(Some(Duration::from_secs(30)))
-            .keep_alive_timeout(Duration::from_secs(20));
+            // No pings: behind megabytes that a slow reader has still to take, their answers come
+            // too late. Clients that vanished are found by TCP.
+            .max_local_error_reset_streams(128);
         Protocols { builder, options }
     }
 

@@ -53,7 +53,7 @@ mod tls;
 
 pub use activate::{ActivateError, AppTerms, Runtime, RuntimeOptions, activate};
 pub use admin::Admin;
-pub use app::LiveApp;
+pub use app::{Absence, LiveApp};
 pub use metrics::Metrics;
 pub use node::{Node, NodeOptions};
 pub use server::{Endpoint, ServeError, Server, ServerOptions};

@@ -14,7 +14,7 @@ use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Incoming;
 use wasmtime_wasi_http::WasiBody;
 use wharf_host::IdleBody;
-use wharf_manifest::{AddressRange, HostName};
+use wharf_manifest::{AddressRange, ForwardedField, HostName};
 
 use crate::answer::{self, Detail};
 use crate::app::{LiveApp, Target};
@@ -41,6 +41,8 @@ pub struct NodeOptions {
     pub telemetry: Option<Telemetry>,
     /// Proxies whose word on their clients is believed. Default none.
     pub trusted_proxies: Vec<AddressRange>,
+    /// Where they write it.
+    pub forwarded_field: ForwardedField,
 }
 
 /// Holds the live apps and answers requests with them. They can be swapped at any time; requests
@@ -56,6 +58,7 @@ pub struct Node {
     overlay: Option<DevOverlay>,
     telemetry: Option<Telemetry>,
     proxies: Proxies,
+    is_loading: AtomicBool,
     is_draining: AtomicBool,
 }
 
@@ -74,7 +77,8 @@ impl Node {
             },
             overlay: options.overlay,
             telemetry: options.telemetry,
-            proxies: Proxies::new(options.trusted_proxies),
+            proxies: Proxies::new(options.trusted_proxies, options.forwarded_field),
+            is_loading: AtomicBool::new(false),
             is_draining: AtomicBool::new(false),
         }
     }
@@ -94,6 +98,11 @@ impl Node {
         self.hosts.store(Arc::new(hosts));
     }
 
+    /// Whether apps are still being loaded for the first time: till then the node is not ready.
+    pub fn set_loading(&self, is_loading: bool) {
+        self.is_loading.store(is_loading, Ordering::Relaxed);
+    }
+
     /// The app that is served for names that no other app has.
     pub fn app(&self) -> Option<Arc<LiveApp>> {
         self.hosts.load().others().cloned()
@@ -103,7 +112,7 @@ impl Node {
     pub(crate) fn readiness(&self) -> Readiness {
         if self.is_draining.load(Ordering::Relaxed) {
             Readiness::Draining
-        } else if self.hosts.load().is_empty() {
+        } else if self.hosts.load().is_empty() || self.is_loading.load(Ordering::Relaxed) {
             Readiness::NoApp
         } else {
             Readiness::Ready
@@ -149,7 +158,8 @@ impl Node {
         drop(hosts);
         let (client, id) = self.proxies.client(peer, request.headers());
         let parent = TraceParent::of(request.headers());
-        let id = self.identify(id, parent.as_ref(), request.headers_mut());
+        let is_trusted = self.proxies.trusts(peer.addr.ip());
+        let id = self.identify(id, parent.as_ref(), is_trusted, request.headers_mut());
         let mut pending = Pending::new(Account {
             log: self.log.clone(),
             id,
@@ -190,20 +200,25 @@ impl Node {
         }
     }
 
-    /// The id of a request, `given` or a new one, that says `parent`. If traces are exported, the guest is told of its
+    /// The id of a request, `given` or a new one, that says `parent`. Whether the trace is kept is
+    /// decided by what is said only if `is_trusted`. If traces are exported, the guest is told of its
     /// span; if not, it sees what the client said.
     fn identify(
         &self,
         given: Option<RequestId>,
         parent: Option<&TraceParent>,
+        is_trusted: bool,
         headers: &mut HeaderMap,
     ) -> RequestId {
-        let id = given.unwrap_or_else(RequestId::random);
+        let id = RequestId::random();
+        let id = given.map_or(id, |given| id.known_as(given));
         let Some(telemetry) = &self.telemetry else {
             return id;
         };
         let trace = parent.map_or(id.trace(), |parent| parent.trace);
-        let is_sampled = telemetry.sampling().keeps(trace, parent);
+        let is_sampled = telemetry
+            .sampling()
+            .keeps(trace, parent.filter(|_| is_trusted));
         let id = id.in_trace(trace, is_sampled);
         let own = TraceParent {
             trace,
@@ -242,7 +257,7 @@ impl Node {
 
     fn bad(&self, bad: BadRequest) -> Response<AnswerBody> {
         self.metrics.server().bad_request();
-        answer::text(StatusCode::BAD_REQUEST, bad.text())
+        answer::text(bad.status(), bad.text())
     }
 
     fn no_app(&self) -> Response<AnswerBody> {
@@ -281,6 +296,9 @@ impl Node {
         }
         if let Err(bad) = request::prepare(&mut request, origin) {
             return self.bad(bad);
+        }
+        if let Some(absence) = app.absence {
+            return answer::absent(absence);
         }
         let Some(route) = app.route(request.uri().path()) else {
             return answer::no_route(request.uri().path());

@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use http::HeaderMap;
 use http::header::{FORWARDED, HeaderName};
-use wharf_manifest::AddressRange;
+use wharf_manifest::{AddressRange, ForwardedField};
 
 use crate::log::RequestId;
 use crate::request::{Peer, Scheme, X_REQUEST_ID};
@@ -19,9 +19,13 @@ static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-prot
 /// Hops that are read; no real chain is as long.
 const HOPS_MAX: usize = 32;
 
-/// The proxies whose word is believed.
+/// The proxies whose word is believed, and where they write it. What stands in the other field a
+/// proxy passes on as a client wrote it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Proxies(Vec<AddressRange>);
+pub(crate) struct Proxies {
+    trusted: Vec<AddressRange>,
+    field: ForwardedField,
+}
 
 /// One hop as a proxy tells it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -32,23 +36,23 @@ struct Hop {
 }
 
 impl Proxies {
-    pub(crate) fn new(trusted: Vec<AddressRange>) -> Proxies {
-        Proxies(trusted)
+    pub(crate) fn new(trusted: Vec<AddressRange>, field: ForwardedField) -> Proxies {
+        Proxies { trusted, field }
     }
 
     pub(crate) fn trusts(&self, address: IpAddr) -> bool {
-        self.0.iter().any(|range| range.contains(address))
+        self.trusted.iter().any(|range| range.contains(address))
     }
 
     /// Who asks, by what `peer`, if it is trusted, says in `headers`; and the id that it gave
     /// the request, if it gave one.
     pub(crate) fn client(&self, peer: Peer, headers: &HeaderMap) -> (Peer, Option<RequestId>) {
-        if self.0.is_empty() || !self.trusts(peer.addr.ip()) {
+        if self.trusted.is_empty() || !self.trusts(peer.addr.ip()) {
             return (peer, None);
         }
-        let hops = match headers.contains_key(FORWARDED) {
-            true => forwarded(headers),
-            false => x_forwarded(headers),
+        let hops = match self.field {
+            ForwardedField::Forwarded => forwarded(headers),
+            ForwardedField::XForwardedFor => x_forwarded(headers),
         };
         let mut seen = peer;
         for hop in hops.into_iter().take(HOPS_MAX) {
@@ -68,32 +72,70 @@ impl Proxies {
     }
 }
 
-/// The hops of `Forwarded` (RFC 7239, section 4), the nearest first.
+/// The hops of `Forwarded` (RFC 7239, section 4), the nearest first. Of a value that is malformed
+/// nothing is believed, and nothing that stands before it.
 fn forwarded(headers: &HeaderMap) -> Vec<Hop> {
     let mut hops = Vec::new();
-    for value in headers.get_all(FORWARDED) {
-        let Ok(text) = value.to_str() else {
-            hops.push(Hop::default());
-            continue;
-        };
-        for element in split_quoted(text, ',') {
-            let mut hop = Hop::default();
-            for pair in split_quoted(element, ';') {
-                let Some((name, value)) = pair.trim().split_once('=') else {
-                    continue;
-                };
-                let value = value.trim_matches('"');
-                match name.to_ascii_lowercase().as_str() {
-                    "for" => hop.client = address(value),
-                    "proto" => hop.scheme = scheme(value),
-                    _ => {}
-                }
+    let values: Vec<_> = headers.get_all(FORWARDED).iter().collect();
+    for value in values.into_iter().rev() {
+        let elements = value.to_str().ok().and_then(elements);
+        match elements {
+            Some(elements) => hops.extend(elements.into_iter().rev()),
+            None => {
+                hops.push(Hop::default());
+                break;
             }
-            hops.push(hop);
         }
     }
-    hops.reverse();
     hops
+}
+
+/// The elements of one value, or `None` if it is malformed.
+fn elements(text: &str) -> Option<Vec<Hop>> {
+    let mut rest = text;
+    let mut hops = Vec::new();
+    loop {
+        let mut hop = Hop::default();
+        loop {
+            let (name, after) = token(rest.trim_start_matches([' ', '\t']))?;
+            let (value, after) = value(after.strip_prefix('=')?)?;
+            match name.to_ascii_lowercase().as_str() {
+                "for" => hop.client = address(value),
+                "proto" => hop.scheme = scheme(value),
+                _ => {}
+            }
+            rest = after.trim_start_matches([' ', '\t']);
+            match rest.strip_prefix(';') {
+                Some(more) => rest = more,
+                None => break,
+            }
+        }
+        hops.push(hop);
+        match rest.strip_prefix(',') {
+            Some(more) => rest = more,
+            None if rest.is_empty() => return Some(hops),
+            None => return None,
+        }
+    }
+}
+
+/// A token at the start, and what comes after it.
+fn token(text: &str) -> Option<(&str, &str)> {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    let end = text.bytes().position(|byte| !is_token(byte));
+    let (token, rest) = text.split_at(end.unwrap_or(text.len()));
+    (!token.is_empty()).then_some((token, rest))
+}
+
+/// A token or a quoted string without escapes, which no address needs.
+fn value(text: &str) -> Option<(&str, &str)> {
+    match text.strip_prefix('"') {
+        Some(inside) => {
+            let (quoted, rest) = inside.split_once('"')?;
+            (!quoted.contains('\\')).then_some((quoted, rest))
+        }
+        None => token(text),
+    }
 }
 
 /// The hops of `X-Forwarded-For` and `X-Forwarded-Proto`, the nearest first. Where the second
@@ -118,17 +160,6 @@ fn x_forwarded(headers: &HeaderMap) -> Vec<Hop> {
             scheme: schemes.get(at).and_then(|text| scheme(text)),
         })
         .collect()
-}
-
-/// Pieces of `text` between `separator`s outside quoted strings.
-fn split_quoted(text: &str, separator: char) -> impl Iterator<Item = &str> {
-    let mut in_quotes = false;
-    text.split(move |character| {
-        if character == '"' {
-            in_quotes = !in_quotes;
-        }
-        character == separator && !in_quotes
-    })
 }
 
 /// An address, perhaps with a port: `192.0.2.7`, `192.0.2.7:80`, `2001:db8::1`,
@@ -159,7 +190,8 @@ fn request_id(headers: &HeaderMap) -> Option<RequestId> {
     if values.next().is_some() || text.len() > 36 {
         return None;
     }
-    text.replace('-', "").parse().ok()
+    let id: RequestId = text.replace('-', "").parse().ok()?;
+    (!id.is_zero()).then_some(id)
 }
 
 #[cfg(test)]
@@ -168,9 +200,13 @@ mod tests {
 
     use super::*;
 
-    fn seen(peer: &str, headers: &[(&'static str, &str)]) -> (String, &'static str) {
+    fn seen(
+        field: ForwardedField,
+        peer: &str,
+        headers: &[(&'static str, &str)],
+    ) -> (String, &'static str) {
         let proxies = ["10.0.0.0/8", "::1"].map(|range| range.parse().unwrap());
-        let proxies = Proxies::new(proxies.to_vec());
+        let proxies = Proxies::new(proxies.to_vec(), field);
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(*name, HeaderValue::from_str(value).unwrap());
@@ -183,14 +219,24 @@ mod tests {
         (seen.addr.ip().to_string(), seen.scheme.as_str())
     }
 
+    #[track_caller]
+    fn check_field(
+        field: ForwardedField,
+        (peer, headers): (&str, &[(&'static str, &str)]),
+        client: &str,
+        scheme: &str,
+    ) {
+        let (address, seen) = seen(field, peer, headers);
+        assert_eq!((address.as_str(), seen), (client, scheme), "{headers:?}");
+    }
+
+    #[track_caller]
     fn check(peer: &str, headers: &[(&'static str, &str)], client: &str, scheme: &str) {
-        assert_eq!(
-            seen(peer, headers),
-            (
-                client.to_owned(),
-                if scheme == "https" { "https" } else { "http" }
-            ),
-            "{headers:?}"
+        check_field(
+            ForwardedField::XForwardedFor,
+            (peer, headers),
+            client,
+            scheme,
         );
     }
 
@@ -279,38 +325,55 @@ mod tests {
     }
 
     #[test]
-    fn forwarded_goes_before_the_older_fields() {
+    fn only_the_field_that_the_proxies_write_is_read() {
         let both = [
             ("forwarded", "for=192.0.2.9;proto=https"),
-            ("x-forwarded-for", "1.1.1.1"),
+            ("x-forwarded-for", "192.0.2.8"),
         ];
-        check("10.0.0.1", &both, "192.0.2.9", "https");
-        let of = |value| [("forwarded", value)];
+        check("10.0.0.1", &both, "192.0.2.8", "http");
+        let forwarded = ForwardedField::Forwarded;
+        check_field(forwarded, ("10.0.0.1", &both), "192.0.2.9", "https");
+    }
+
+    #[test]
+    fn forwarded_is_read_strictly_and_from_the_right() {
+        #[track_caller]
+        fn check(value: &str, client: &str, scheme: &str) {
+            let headers = [("forwarded", value)];
+            check_field(
+                ForwardedField::Forwarded,
+                ("10.0.0.1", &headers),
+                client,
+                scheme,
+            );
+        }
         check(
-            "10.0.0.1",
-            &of("for=1.1.1.1, For=\"[2001:db8::1]:80\";proto=http;by=10.0.0.1"),
+            "for=1.1.1.1, For=\"[2001:db8::1]:80\";proto=http;by=10.0.0.1",
             "2001:db8::1",
             "http",
         );
         check(
-            "10.0.0.1",
-            &of("for=192.0.2.9;proto=https, for=10.0.0.3;proto=http"),
+            "for=192.0.2.9;proto=https, for=10.0.0.3;proto=http",
             "192.0.2.9",
             "https",
         );
-        check(
-            "10.0.0.1",
-            &of("for=192.0.2.9, for=_hidden"),
-            "10.0.0.1",
-            "http",
-        );
-        check(
-            "10.0.0.1",
-            &of("for=192.0.2.9, for=\"a,b;c\""),
-            "10.0.0.1",
-            "http",
-        );
-        check("10.0.0.1", &of(";;=,,for"), "10.0.0.1", "http");
+        check("for=192.0.2.9, for=_hidden", "10.0.0.1", "http");
+        // A client's own beginning cannot swallow what a proxy added.
+        for malformed in [
+            "for=6.6.6.6;by=\", for=1.2.3.4",
+            "for=\"x, for=1.2.3.4",
+            "for=\"a\\\"b\", for=1.2.3.4",
+            "for=6.6.6.6 for=1.2.3.4",
+            ";;=,,for",
+            "for",
+            "for=",
+            "",
+        ] {
+            check(malformed, "10.0.0.1", "http");
+        }
+        let lines = [("forwarded", "for=\"6.6.6.6"), ("forwarded", "for=1.2.3.4")];
+        let field = ForwardedField::Forwarded;
+        check_field(field, ("10.0.0.1", &lines), "1.2.3.4", "http");
     }
 
     #[test]
@@ -326,7 +389,13 @@ mod tests {
             id("01234567-89ab-cdef-0123-456789abcdef").as_deref(),
             Some(plain)
         );
-        for text in ["", "abc", "-", "0123456789abcdef0123456789abcdeg"] {
+        for text in [
+            "",
+            "abc",
+            "-",
+            "0123456789abcdef0123456789abcdeg",
+            "00000000000000000000000000000000",
+        ] {
             assert_eq!(id(text), None, "{text}");
         }
     }

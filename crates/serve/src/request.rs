@@ -3,12 +3,12 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
-use http::header::{CONNECTION, FORWARDED, HOST, HeaderName, HeaderValue, UPGRADE};
+use http::header::{CONNECTION, COOKIE, FORWARDED, HOST, HeaderName, HeaderValue, UPGRADE};
 use http::uri::{Authority, PathAndQuery};
-use http::{HeaderMap, Method, Request, Uri, Version};
+use http::{HeaderMap, Method, Request, StatusCode, Uri, Version};
 
 use crate::authority::HostPort;
-use crate::http1::is_target;
+use crate::http1::{FIELDS_MAX, METHOD_MAX, TARGET_MAX, is_target};
 use crate::log::RequestId;
 
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -30,9 +30,26 @@ pub(crate) enum BadRequest {
     DotSegments,
     /// The target is not a path.
     Target,
+    /// The method is longer than any.
+    Method,
+    /// The target is too long.
+    TargetLength,
+    /// There are too many fields.
+    FieldCount,
+    /// A value has blanks at its ends (RFC 9113, section 8.2.1).
+    Blanks,
 }
 
 impl BadRequest {
+    pub(crate) fn status(self) -> StatusCode {
+        match self {
+            BadRequest::Method => StatusCode::NOT_IMPLEMENTED,
+            BadRequest::TargetLength => StatusCode::URI_TOO_LONG,
+            BadRequest::FieldCount => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            _ => StatusCode::BAD_REQUEST,
+        }
+    }
+
     pub(crate) fn text(self) -> &'static str {
         match self {
             BadRequest::Host => "the request needs one valid Host",
@@ -40,6 +57,10 @@ impl BadRequest {
             BadRequest::Scheme => "the target's scheme is neither http nor https",
             BadRequest::DotSegments => "the path has dot segments",
             BadRequest::Target => "the request's target is no path",
+            BadRequest::Method => "the method is not known",
+            BadRequest::TargetLength => "the request's target is too long",
+            BadRequest::FieldCount => "the request has too many fields",
+            BadRequest::Blanks => "a field's value has blanks at its ends",
         }
     }
 }
@@ -120,6 +141,10 @@ pub(crate) fn prepare<B>(request: &mut Request<B>, origin: Origin) -> Result<(),
         }
         _ => return Err(BadRequest::Target),
     };
+    if request.version() == Version::HTTP_2 {
+        check_h2(request)?;
+        join_cookies(request.headers_mut());
+    }
     // Over HTTP/2 nobody has looked at it.
     if !path.as_str().bytes().all(is_target) {
         return Err(BadRequest::Target);
@@ -140,6 +165,43 @@ pub(crate) fn prepare<B>(request: &mut Request<B>, origin: Origin) -> Result<(),
         .build()
         .map_err(|_| BadRequest::Target)?;
     Ok(())
+}
+
+/// What is judged of HTTP/1 before it comes here.
+fn check_h2<B>(request: &Request<B>) -> Result<(), BadRequest> {
+    if request.method().as_str().len() > METHOD_MAX {
+        return Err(BadRequest::Method);
+    }
+    let target = request.uri().path_and_query();
+    if target.is_some_and(|target| target.as_str().len() > TARGET_MAX) {
+        return Err(BadRequest::TargetLength);
+    }
+    if request.headers().len() > FIELDS_MAX {
+        return Err(BadRequest::FieldCount);
+    }
+    let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    let mut values = request.headers().values().map(HeaderValue::as_bytes);
+    match values.any(|value| is_blank(value.first()) || is_blank(value.last())) {
+        true => Err(BadRequest::Blanks),
+        false => Ok(()),
+    }
+}
+
+/// HTTP/2 lets clients split `Cookie`; who reads it elsewhere wants it whole (RFC 9113, section
+/// 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut cookies = headers.get_all(COOKIE).iter();
+    if cookies.next().is_none() || cookies.next().is_none() {
+        return;
+    }
+    let cookies: Vec<_> = headers
+        .get_all(COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&cookies.join(&b"; "[..])) {
+        headers.insert(COOKIE, joined);
+    }
 }
 
 /// The authority asked for: of the target if it has one, else of `Host`.
@@ -184,9 +246,14 @@ fn plain<E>(authority: Result<Authority, E>) -> Result<Authority, BadRequest> {
 }
 
 fn forward(headers: &mut HeaderMap, authority: &Authority, origin: Origin) {
-    let theirs = headers
-        .keys()
-        .filter(|name| name.as_str().starts_with("x-forwarded-"));
+    // Whoever turns fields into variables, as CGI does, takes `_` for `-`.
+    let is_forged = |name: &HeaderName| {
+        let name = name.as_str();
+        name.starts_with("x-forwarded-")
+            || name == "proxy"
+            || name.contains('_') && is_ours(&name.replace('_', "-"))
+    };
+    let theirs = headers.keys().filter(|name| is_forged(name));
     for name in theirs.cloned().collect::<Vec<_>>() {
         headers.remove(name);
     }
@@ -216,6 +283,10 @@ fn forward(headers: &mut HeaderMap, authority: &Authority, origin: Origin) {
     if let Some(value) = value(&text) {
         headers.insert(X_REQUEST_ID.clone(), value);
     }
+}
+
+fn is_ours(name: &str) -> bool {
+    name.starts_with("x-forwarded-") || name == X_REQUEST_ID.as_str()
 }
 
 fn has_dot_segments(path: &str) -> bool {
@@ -284,6 +355,46 @@ mod tests {
         );
         assert_eq!(host_of(Request::get("http://[::1]:8/")), "[::1]");
         assert_eq!(host_of(Request::get("/")), "");
+    }
+
+    #[test]
+    fn cookies_of_http2_are_joined_and_forged_names_are_dropped() {
+        let request = Request::get("http://a.example/")
+            .version(Version::HTTP_2)
+            .header("cookie", "a=1")
+            .header("cookie", "b=2")
+            .header("x_forwarded_for", "6.6.6.6")
+            .header("X_Request-Id", "6")
+            .header("proxy", "http://evil.example")
+            .header("x_other", "stays");
+        let request = prepared(request).unwrap();
+        assert_eq!(request.headers()["cookie"], "a=1; b=2");
+        assert_eq!(request.headers().get_all("cookie").iter().count(), 1);
+        for name in ["x_forwarded_for", "x_request-id", "proxy"] {
+            assert!(!request.headers().contains_key(name), "{name}");
+        }
+        assert_eq!(request.headers()["x_other"], "stays");
+    }
+
+    #[test]
+    fn http2_has_the_limits_of_http1() {
+        let base = || Request::get("http://a.example/").version(Version::HTTP_2);
+        let check = |request: http::request::Builder, expected| {
+            assert_eq!(prepared(request).map(|_| ()), Err(expected));
+        };
+        let long = "a".repeat(9000);
+        check(base().method(long.as_str()), BadRequest::Method);
+        check(
+            base().uri(format!("http://a.example/{long}")),
+            BadRequest::TargetLength,
+        );
+        let many = (0..101).fold(base(), |request, count| {
+            request.header(format!("a{count}"), "b")
+        });
+        check(many, BadRequest::FieldCount);
+        check(base().header("a", " b"), BadRequest::Blanks);
+        check(base().header("a", "b\t"), BadRequest::Blanks);
+        assert!(prepared(base().header("a", "")).is_ok());
     }
 
     #[test]

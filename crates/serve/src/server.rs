@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -174,6 +175,11 @@ impl Server {
         })
     }
 
+    /// Connections that it takes at once.
+    pub fn connections_max(&self) -> usize {
+        self.options.connections_max
+    }
+
     /// Answers requests with `node` until `stop` is ready; then takes no new connection, lets
     /// requests under way finish for the drain time, and returns whether all did.
     pub async fn run(self, node: Arc<Node>, stop: impl Future<Output = ()>) -> bool {
@@ -268,6 +274,7 @@ fn connect(
 ) {
     // Answers are written whole; waiting for more would only delay them.
     let _ = stream.set_nodelay(true);
+    let _ = SockRef::from(&stream).set_tcp_keepalive(&keepalive());
     let door = Arc::clone(door);
     tokio::spawn(async move {
         let open = Open::new(&door.node);
@@ -283,8 +290,14 @@ fn connect(
             }
             Some(tls) => {
                 let handshake = tokio::time::timeout(door.handshake_time, tls.accept(stream));
+                let mut ending = draining.clone();
+                let handshake = tokio::select! {
+                    handshake = handshake => handshake,
+                    () = ending.begun() => return,
+                };
+                drop(ending);
                 // One that fails is the client's matter.
-                if let Ok(Ok(stream)) = handshake.await {
+                if let Ok(Ok(stream)) = handshake {
                     let peer = peer(Scheme::Https);
                     door.protocols.serve(stream, peer, node, draining).await;
                 }
@@ -292,6 +305,14 @@ fn connect(
         }
         drop((open, place));
     });
+}
+
+/// A client that vanished without a word is found after two minutes of silence.
+fn keepalive() -> TcpKeepalive {
+    TcpKeepalive::new()
+        .with_time(Duration::from_secs(60))
+        .with_interval(Duration::from_secs(15))
+        .with_retries(4)
 }
 
 /// Counts an open connection.

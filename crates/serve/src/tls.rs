@@ -170,22 +170,35 @@ impl Tls {
     /// are open stay as they are. Files that are no good change nothing but the log.
     pub async fn watch(self, log: Log) {
         let mut seen = self.stamps().await;
+        let mut told = None;
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
             let now = self.stamps().await;
-            if now == seen {
+            if now == seen && told.is_none() {
                 continue;
             }
+            // What could not be read is tried again, though nothing seems to have changed.
             seen = now;
-            log.message(match self.reload().await {
-                Ok(()) => Message::new(Level::Info, "certificates were read again"),
-                Err(error) => Message::new(
-                    Level::Error,
-                    "changed certificates are no good; those before stay in use",
-                )
-                .with("error", error.to_string())
-                .with("hint", error.hint()),
-            });
+            match self.reload().await {
+                Ok(()) => {
+                    told = None;
+                    log.message(Message::new(Level::Info, "certificates were read again"));
+                }
+                Err(error) => {
+                    let text = error.to_string();
+                    if told.as_ref() != Some(&text) {
+                        log.message(
+                            Message::new(
+                                Level::Error,
+                                "changed certificates are no good; those before stay in use",
+                            )
+                            .with("error", text.as_str())
+                            .with("hint", error.hint()),
+                        );
+                    }
+                    told = Some(text);
+                }
+            }
         }
     }
 

@@ -6,14 +6,18 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 use wharf_artifact::{AppArtifact, load_app};
 use wharf_build::{BuildOptions, Cancel, FileOptions, build_app, build_file};
 use wharf_host::EgressRules;
-use wharf_manifest::{AppName, HostName, NodeApp, NodeConfig, NodeTls, parse_node};
+use wharf_manifest::{
+    AppName, ByteSize, Ceilings, Digest, HostName, NodeApp, NodeConfig, NodeTls, PrivateAddress,
+    parse_node,
+};
 use wharf_serve::log::{Level, Log, LogFormat, LogOptions, Message};
 use wharf_serve::{
-    AppTerms, CertificatePaths, Endpoint, LiveApp, Metrics, Node, NodeOptions, Runtime, ServeError,
-    Server, ServerOptions, Tls, activate,
+    Absence, AppTerms, CertificatePaths, Endpoint, LiveApp, Metrics, Node, NodeOptions, Runtime,
+    ServeError, Server, ServerOptions, Tls, activate,
 };
 
 use crate::args::Serve;
@@ -92,24 +96,13 @@ impl NodeFile {
         });
         ServerOptions {
             endpoints: plain.chain(secure).collect(),
-            connections_max: self.config.limits.connections as usize,
+            connections_max: node::connections_that_fit(self.config.limits.connections as usize),
             connections_per_client_max: self.config.limits.connections_per_client as usize,
             ..ServerOptions::default()
         }
     }
 
-    /// Builds or finds every app. The first that fails ends it, named.
-    fn apps(&self, args: &Serve, cancel: &Cancel, terminal: &Terminal) -> Result<Apps, CliError> {
-        let mut apps = BTreeMap::new();
-        for (name, app) in &self.config.apps {
-            let found = self
-                .app(app, args, cancel, terminal)
-                .map_err(|error| error.within(&format!("app `{name}`")))?;
-            apps.insert(name.clone(), found);
-        }
-        Ok(apps)
-    }
-
+    /// Builds or finds an app.
     fn app(
         &self,
         app: &NodeApp,
@@ -157,8 +150,6 @@ impl NodeFile {
     }
 }
 
-type Apps = BTreeMap<AppName, Found>;
-
 /// An app, built, and the folder below which its granted folders lie.
 struct Found {
     artifact: AppArtifact,
@@ -169,9 +160,11 @@ struct Found {
 fn check(args: &Serve, file: &NodeFile) -> Outcome {
     file.tls()?;
     let terminal = Terminal::new();
-    for (name, found) in file.apps(args, &Cancel::new(), &terminal)? {
-        let hosts = &file.config.apps[&name].hosts;
-        println!("{name}  {}", hosts_text(hosts));
+    for (name, app) in &file.config.apps {
+        let found = file
+            .app(app, args, &Cancel::new(), &terminal)
+            .map_err(|error| error.within(&format!("app `{name}`")))?;
+        println!("{name}  {}", hosts_text(&app.hosts));
         let components = &found.artifact.app.components;
         for (component, described) in components {
             let mut limits = described.limits.clone();
@@ -214,13 +207,18 @@ async fn serve(args: &Serve, file: NodeFile) -> Outcome {
         Some(addr) => Some(node::bind_admin(addr).await?),
         None => None,
     };
-    node::announce(&server, admin.as_ref());
+    node::announce(
+        &server,
+        admin.as_ref(),
+        file.config.limits.connections as usize,
+    );
     let options = LogOptions::new(LogFormat::for_stderr());
     let log = node::start_log(options, telemetry.as_ref())?;
     let metrics = Metrics::new();
     let options = NodeOptions {
         telemetry: telemetry.clone(),
         trusted_proxies: file.config.trusted_proxies.clone(),
+        forwarded_field: file.config.forwarded_field,
         ..NodeOptions::default()
     };
     let live = Arc::new(Node::new(log.clone(), metrics.clone(), options));
@@ -228,98 +226,216 @@ async fn serve(args: &Serve, file: NodeFile) -> Outcome {
     tasks.extend(admin.map(|admin| AbortOnDrop::spawn(admin.run(Arc::clone(&live)))));
     tasks.extend(tls.map(|tls| AbortOnDrop::spawn(tls.watch(log.clone()))));
     let cancel = Cancel::new();
-    let loader = Loader {
+    let mut loader = Loader {
+        live: BTreeMap::new(),
+        made: BTreeMap::new(),
+        running: Arc::new(file.config.clone()),
         args: args.clone(),
         runtime: Arc::new(node::runtime(file.config.limits.memory, &log, &metrics)?),
         node: Arc::clone(&live),
         cancel: cancel.clone(),
     };
-    tokio::select! {
-        loaded = loader.load(file) => loaded?,
-        () = stop.first() => {
-            cancel.fire();
-            return Ok(ExitCode::SUCCESS);
-        }
-    }
-    let again = loader.clone();
+    let (failed, failure) = oneshot::channel();
     tasks.push(AbortOnDrop::spawn(async move {
-        again.on_hangup(&mut hangup).await;
+        let loaded = loader.load_first(file).await;
+        if loaded == 0 {
+            // Nobody waits any more if the node is told to stop.
+            let _ = failed.send(());
+            return;
+        }
+        loader.on_hangup(&mut hangup).await;
     }));
-    node::run(server, live, &mut stop).await;
+    let mut is_useless = false;
+    let ending = async {
+        tokio::select! {
+            () = stop.first() => {}
+            Ok(()) = failure => is_useless = true,
+        }
+    };
+    node::run(server, live, ending).await;
     cancel.fire();
     drop(tasks);
     node::flush(log, telemetry).await;
-    Ok(ExitCode::SUCCESS)
+    match is_useless {
+        true => Err(CliError::new("no app could be loaded").hint("what failed stands above")),
+        false => Ok(ExitCode::SUCCESS),
+    }
 }
 
-/// An app and the names under which it is asked for.
-type ByHost = (Vec<HostName>, Arc<LiveApp>);
-
-/// Builds the apps of a node file and makes them live.
-#[derive(Clone)]
+/// Builds the apps of a node file and makes them live, each by itself: what is wrong with one is
+/// no matter of the others.
 struct Loader {
     args: Serve,
     runtime: Arc<Runtime>,
     node: Arc<Node>,
     cancel: Cancel,
+    live: BTreeMap<AppName, (Vec<HostName>, Arc<LiveApp>)>,
+    /// What those were made from: one that would be made the same is left alone.
+    made: BTreeMap<AppName, Made>,
+    /// What the node runs by.
+    running: Arc<NodeConfig>,
+}
+
+/// What decides how an app is made live.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Made {
+    artifact: Digest,
+    ceilings: Ceilings,
+    memory: Option<ByteSize>,
+    private: Vec<PrivateAddress>,
 }
 
 impl Loader {
-    /// All apps or none: a node file is a whole.
-    async fn load(&self, file: NodeFile) -> Result<(), CliError> {
-        let this = self.clone();
-        let loading = tokio::task::spawn_blocking(move || this.load_now(&file));
-        let apps = loading.await.map_err(|error| {
-            CliError::new(format!("loading the apps ended unexpectedly: {error}"))
-        })??;
-        let told: Vec<_> = apps
-            .iter()
-            .map(|(hosts, app)| {
-                Message::new(Level::Info, "serving")
-                    .with("app", app.name())
-                    .with("hosts", hosts_text(hosts))
-                    .with("digest", &app.digest().to_string()[..19])
-            })
-            .collect();
-        self.node.serve_by_host(apps);
-        for message in told {
-            self.runtime.log().message(message);
+    /// Loads all apps for the first time, and says how many could be.
+    async fn load_first(&mut self, file: NodeFile) -> usize {
+        self.node.set_loading(true);
+        for (name, app) in &file.config.apps {
+            let absent = self.runtime.absent(name, Absence::Loading);
+            let absent = (app.hosts.clone(), Arc::new(absent));
+            self.live.insert(name.clone(), absent);
         }
-        Ok(())
+        self.publish();
+        let loaded = self.load(file).await;
+        self.node.set_loading(false);
+        self.runtime.log().message(
+            Message::new(Level::Info, "the node is ready")
+                .with("apps", loaded as u64)
+                .with("failed", (self.live.len() - loaded) as u64),
+        );
+        loaded
     }
 
-    fn load_now(&self, file: &NodeFile) -> Result<Vec<ByHost>, CliError> {
-        let terminal = Terminal::new();
-        let found = file.apps(&self.args, &self.cancel, &terminal)?;
-        let mut live = Vec::new();
-        for (name, Found { artifact, base }) in found {
+    /// Loads the apps of `file`, serving each as soon as it is there, and says how many could be.
+    /// One that cannot be loaded stays as it was; if it was not there, it answers 503.
+    async fn load(&mut self, file: NodeFile) -> usize {
+        let file = Arc::new(file);
+        self.live
+            .retain(|name, _| file.config.apps.contains_key(name));
+        let mut loaded = 0;
+        for (name, config) in &file.config.apps {
+            let mut told = None;
+            let app = match self.load_one(&file, name).await {
+                Ok(None) => {
+                    loaded += 1;
+                    match self.live.get(name) {
+                        Some((_, app)) => Arc::clone(app),
+                        None => continue,
+                    }
+                }
+                Ok(Some((app, made))) => {
+                    loaded += 1;
+                    self.made.insert(name.clone(), made);
+                    told = Some(
+                        Message::new(Level::Info, "serving")
+                            .with("app", app.name())
+                            .with("hosts", hosts_text(&config.hosts))
+                            .with("digest", &app.digest().to_string()[..19]),
+                    );
+                    Arc::new(app)
+                }
+                Err(error) => {
+                    error.print();
+                    match self.live.get(name) {
+                        Some((_, app)) if app.absence().is_none() => {
+                            error::print_hint("its version before is still being served");
+                            Arc::clone(app)
+                        }
+                        _ => Arc::new(self.runtime.absent(name, Absence::Failed)),
+                    }
+                }
+            };
+            self.live.insert(name.clone(), (config.hosts.clone(), app));
+            self.publish();
+            if let Some(told) = told {
+                self.runtime.log().message(told);
+            }
+        }
+        // An app that is gone, too.
+        self.publish();
+        loaded
+    }
+
+    fn publish(&self) {
+        self.node.serve_by_host(self.live.values().cloned());
+    }
+
+    /// `None` if the app is live as it would be made.
+    async fn load_one(
+        &self,
+        file: &Arc<NodeFile>,
+        name: &AppName,
+    ) -> Result<Option<(LiveApp, Made)>, CliError> {
+        let before = self.made.get(name).cloned();
+        let (file, name) = (Arc::clone(file), name.clone());
+        let (args, runtime) = (self.args.clone(), Arc::clone(&self.runtime));
+        let cancel = self.cancel.clone();
+        let within = format!("app `{name}`");
+        let loading = tokio::task::spawn_blocking(move || {
             let config = &file.config.apps[&name];
+            let found = file.app(config, &args, &cancel, &Terminal::new())?;
             let terms = AppTerms {
                 ceilings: file.config.ceilings,
                 egress: EgressRules::only(file.config.private_addresses.clone()),
                 memory: config.memory,
             };
-            let app =
-                activate(&self.runtime, &artifact, &name, &base, &terms).map_err(|error| {
-                    CliError::from_parts(&error, error.hint()).within(&format!("app `{name}`"))
-                })?;
-            live.push((config.hosts.clone(), Arc::new(app)));
+            let made = Made {
+                artifact: found.artifact.digest,
+                ceilings: terms.ceilings,
+                memory: terms.memory,
+                private: file.config.private_addresses.clone(),
+            };
+            if before.as_ref() == Some(&made) {
+                return Ok(None);
+            }
+            activate(&runtime, &found.artifact, &name, &found.base, &terms)
+                .map(|app| Some((app, made)))
+                .map_err(|error| CliError::from_parts(&error, error.hint()))
+        });
+        let loaded = loading.await.unwrap_or_else(|error| {
+            let text = format!("loading ended unexpectedly: {error}");
+            Err(CliError::new(text))
+        });
+        loaded.map_err(|error| error.within(&within))
+    }
+
+    /// Says which changes have no effect until the node is started again.
+    fn tell_what_stays(&self, new: &NodeConfig) {
+        let old = &*self.running;
+        for (key, is_same) in [
+            ("listen", old.listen == new.listen),
+            ("admin", old.admin == new.admin),
+            ("tls", old.tls == new.tls),
+            ("limits", old.limits == new.limits),
+            (
+                "proxies",
+                old.trusted_proxies == new.trusted_proxies
+                    && old.forwarded_field == new.forwarded_field,
+            ),
+        ] {
+            if !is_same {
+                self.runtime.log().message(
+                    Message::new(Level::Warn, "changed in the node file, and not obeyed yet")
+                        .with("key", key)
+                        .with("hint", "start the node again"),
+                );
+            }
         }
-        Ok(live)
     }
 
     /// Reads the node file again at each SIGHUP. One that is no good changes nothing.
-    async fn on_hangup(&self, hangup: &mut Signal) {
+    async fn on_hangup(&mut self, hangup: &mut Signal) {
         while hangup.recv().await.is_some() {
             let log: &Log = self.runtime.log();
             log.message(Message::new(Level::Info, "reading the node file again"));
-            let loaded = match NodeFile::read(&self.args.node) {
-                Ok(file) => self.load(file).await,
-                Err(error) => Err(error),
-            };
-            if let Err(error) = loaded {
-                error.print();
-                error::print_hint("the node goes on with what it had");
+            match NodeFile::read(&self.args.node) {
+                Ok(file) => {
+                    self.tell_what_stays(&file.config);
+                    self.load(file).await;
+                }
+                Err(error) => {
+                    error.print();
+                    error::print_hint("the node goes on with what it had");
+                }
             }
         }
     }

@@ -36,14 +36,17 @@ pub(crate) fn main(args: &Up) -> Outcome {
 async fn up(args: &Up, project: Arc<Project>) -> Outcome {
     let mut stop = Stop::listen()?;
     let telemetry = node::telemetry()?;
-    let server = Server::bind(ServerOptions::new(args.addr))
+    let mut options = ServerOptions::new(args.addr);
+    let connections = options.connections_max;
+    options.connections_max = node::connections_that_fit(connections);
+    let server = Server::bind(options)
         .await
         .map_err(|error| CliError::from_parts(&error, Some(error.hint())))?;
     let admin = match args.admin {
         Some(addr) => Some(node::bind_admin(addr).await?),
         None => None,
     };
-    let addr = node::announce(&server, admin.as_ref());
+    let addr = node::announce(&server, admin.as_ref(), connections);
     let options = LogOptions {
         // Every open page asks for them, time and again.
         paths_left_out: if args.watch { DevOverlay::PATHS } else { &[] },
@@ -85,7 +88,7 @@ async fn up(args: &Up, project: Arc<Project>) -> Outcome {
         }
         Some(overlay) => Some(tokio::spawn(builder.watch(overlay))),
     };
-    node::run(server, node, &mut stop).await;
+    node::run(server, node, stop.first()).await;
     drop(admin);
     cancel.fire();
     if let Some(watching) = watching {

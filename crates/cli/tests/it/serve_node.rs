@@ -28,7 +28,7 @@ impl Serving {
         sandbox.put("node.toml", node);
         let command = sandbox.command(["serve"]);
         let server = command.env("WHARF_CACHE_DIR", code_cache()).start_server();
-        server.wait_for_line(|line| line.contains("\"serving\""), LOAD_LIMIT);
+        server.wait_for_line(|line| line.contains("the node is ready"), LOAD_LIMIT);
         Serving {
             addr: server.addr,
             server,
@@ -171,6 +171,78 @@ async fn sighup_reads_the_node_file_again_and_a_bad_one_changes_nothing() {
     serving.server.wait_for_line_after(mark, there, LOAD_LIMIT);
     while client.get("/").await.text() != "two" {
         tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_app_is_no_matter_of_the_others() {
+    let sandbox = crate::sandbox();
+    site(&sandbox, "good");
+    sandbox.put("bad.wat", "(component)");
+    let head = "node = 1\nlisten = [\"127.0.0.1:0\"]\nadmin = \"127.0.0.1:0\"\n";
+    let good = "[app.good]\nsource = \"good\"\nhosts = [\"good.example\"]\n";
+    let bad = "[app.bad]\nsource = \"bad.wat\"\nhosts = [\"bad.example\"]\n";
+    let serving = Serving::start(sandbox, &format!("{head}{bad}{good}"));
+    assert_eq!(serving.get("good.example", "/").await.text(), "good");
+    let absent = serving.get("bad.example", "/").await;
+    assert_eq!(absent.status, 503);
+    assert_eq!(absent.text(), "the app could not be loaded\n");
+    assert_eq!(absent.header("retry-after"), "5");
+    let told = |line: &str| line.contains("app `bad`: ");
+    serving.server.wait_for_line(told, LOAD_LIMIT);
+
+    // An app that cannot be loaded again stays as it was, and what cannot change is told.
+    let mark = serving.server.mark();
+    serving.sandbox.put("good/wharf.toml", "manifest = 2");
+    let moved = head.replace(
+        "\nlisten = [\"127.0.0.1:0\"]",
+        "\nlisten = [\"127.0.0.2:0\"]",
+    );
+    serving
+        .sandbox
+        .put("node.toml", format!("{moved}{bad}{good}"));
+    serving.server.signal(Signal::HUP);
+    for told in ["not obeyed yet", "its version before is still being served"] {
+        let is_told = |line: &str| line.contains(told);
+        serving
+            .server
+            .wait_for_line_after(mark, is_told, LOAD_LIMIT);
+    }
+    assert_eq!(serving.get("good.example", "/").await.text(), "good");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_gives_nobody_more() {
+    let sandbox = crate::sandbox();
+    sandbox.copy(P2_PURE.file(), "kitchen.wasm");
+    let node = "node = 1\nlisten = [\"127.0.0.1:0\"]\nadmin = \"127.0.0.1:0\"\n\
+                [app.kitchen]\nsource = \"kitchen.wasm\"\nmemory = \"3MiB\"\n";
+    let serving = Serving::start(sandbox, node);
+    let memory = r#"wharf_guest_memory_bytes{app="kitchen"}"#;
+    let mut held = Vec::new();
+    let mut hold = async || {
+        let mut client = Client::connect(serving.addr, Wire::H1).await;
+        let answer = client.open(get_request("/unfinished")).await;
+        let status = answer.status();
+        held.push((client, answer));
+        status
+    };
+    while hold().await == 200 {}
+    let admin = serving.admin();
+    let full = metric(admin, memory).await.unwrap();
+    assert!(full > 1e6, "{full}");
+    // One reload that changes nothing for the app, and one that makes it anew.
+    for change in [
+        "[app.other]\nsource = \"kitchen.wasm\"\nhosts = [\"other.example\"]\n",
+        "[ceilings]\nmemory = \"64MiB\"\n",
+    ] {
+        let mark = serving.server.mark();
+        serving.sandbox.put("node.toml", format!("{node}{change}"));
+        serving.server.signal(Signal::HUP);
+        let there = |line: &str| line.contains("\"serving\"");
+        serving.server.wait_for_line_after(mark, there, LOAD_LIMIT);
+        assert_eq!(hold().await, 503, "{change}");
+        assert_eq!(metric(admin, memory).await, Some(full), "{change}");
     }
 }
 

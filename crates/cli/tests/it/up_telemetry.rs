@@ -335,26 +335,35 @@ async fn what_is_left_is_sent_when_the_server_ends() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trace_that_is_not_kept_is_not_sent_but_goes_on() {
     let mut collector = Collector::start(StatusCode::OK).await;
+    let up = up(
+        P2_PURE,
+        collector.addr,
+        &[("OTEL_TRACES_SAMPLER", "always_off")],
+    );
+    let request = Request::get("/headers").header("traceparent", PARENT);
+    let answer = send(up.addr, request.body(full("")).unwrap()).await;
+    let told = answer.text();
+    assert!(told.contains("4bf92f3577b34da6a3ce929d0e0e4736"), "{told}");
+    assert!(told.contains("-00\""), "{told}");
+    assert!(!told.contains("00f067aa0ba902b7"), "{told}");
+    loop {
+        match within("a log record", collector.got.recv()).await.unwrap() {
+            Got::Span(_, span) => panic!("{span:?}"),
+            Got::Record(record) if body(&record) == "request" => break,
+            Got::Record(_) => {}
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_does_not_decide_what_is_kept() {
+    let mut collector = Collector::start(StatusCode::OK).await;
     let up = up(P2_PURE, collector.addr, &[]);
     let unsampled = PARENT.replace("-01", "-00");
     let request = Request::get("/headers").header("traceparent", &unsampled);
-    let answer = send(up.addr, request.body(full("")).unwrap()).await;
-    assert!(
-        answer.text().contains("4bf92f3577b34da6a3ce929d0e0e4736"),
-        "{}",
-        answer.text()
-    );
-    assert!(
-        !answer.text().contains("00f067aa0ba902b7"),
-        "{}",
-        answer.text()
-    );
-    assert_eq!(get(up.addr, "/hello").await.status, 200);
+    send(up.addr, request.body(full("")).unwrap()).await;
     let (_, span) = collector.span(|_| true).await;
-    assert_eq!(
-        attribute(&span.attributes, "url.path").as_deref(),
-        Some("/hello")
-    );
+    assert_eq!(hex(&span.trace_id), "4bf92f3577b34da6a3ce929d0e0e4736");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -34,6 +34,13 @@ pub(super) fn lower(table: NodeTable, problems: &mut Problems<'_>) -> Option<Nod
         Some(tls) => lower_tls(tls, problems),
         None => None,
     };
+    let (trusted_proxies, forwarded_field) = match table.proxies.good() {
+        Some(proxies) => (
+            proxies.trusted.good().unwrap_or_default(),
+            proxies.header.good().map(|word| word.0).unwrap_or_default(),
+        ),
+        None => Default::default(),
+    };
     Some(NodeConfig {
         listen,
         admin: table
@@ -41,11 +48,8 @@ pub(super) fn lower(table: NodeTable, problems: &mut Problems<'_>) -> Option<Nod
             .good()
             .map_or_else(|| Some(default_address(ADMIN)), |admin| admin.0),
         tls,
-        trusted_proxies: table
-            .proxies
-            .good()
-            .and_then(|proxies| proxies.trusted.good())
-            .unwrap_or_default(),
+        trusted_proxies,
+        forwarded_field,
         private_addresses: table
             .egress
             .good()

@@ -37,12 +37,25 @@ pub struct NodeConfig {
     pub trusted_proxies: Vec<AddressRange>,
     /// What guests may reach besides the public network. Default nothing.
     pub private_addresses: Vec<PrivateAddress>,
+    /// Where those proxies write it.
+    pub forwarded_field: ForwardedField,
     /// What all apps together may use up.
     pub limits: NodeLimits,
     /// What the limits of a component are lowered to.
     pub ceilings: Ceilings,
     /// The apps by the names under which the node knows them.
     pub apps: BTreeMap<AppName, NodeApp>,
+}
+
+/// The header field in which trusted proxies tell of their clients. The other one they pass on as
+/// clients write it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ForwardedField {
+    /// `X-Forwarded-For` and `X-Forwarded-Proto`, as most proxies write.
+    #[default]
+    XForwardedFor,
+    /// `Forwarded`, by RFC 7239.
+    Forwarded,
 }
 
 /// HTTPS.

@@ -8,7 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::json;
 use toml::de::DeValue;
 
-use super::{HostName, NODE_APP_COUNT_MAX, NodeLimits};
+use super::{ForwardedField, HostName, NODE_APP_COUNT_MAX, NodeLimits};
 use crate::address_range::AddressRange;
 use crate::error::Problems;
 use crate::grant::PrivateAddress;
@@ -77,6 +77,9 @@ table! {
         /// Addresses of proxies whose `Forwarded`, `X-Forwarded-*` and `X-Request-Id` are
         /// believed; from all others they are dropped.
         trusted: Vec<AddressRange>, default json!([]);
+        /// Where they tell of their clients: `x-forwarded-for` (with `x-forwarded-proto`) or
+        /// `forwarded`. The other field is not believed.
+        header: ForwardedWord, default "x-forwarded-for";
     }
 }
 
@@ -149,6 +152,7 @@ from_text! {
     FileName, "a file such as `\"certs/example.pem\"`";
     AppSource, "a folder, a file or an app such as `\"guestbook\"` or `\"guestbook:0.1.0\"`";
     PrivateAddress, "an address, range or name such as `\"10.0.0.5\"`";
+    ForwardedWord, "`\"x-forwarded-for\"` or `\"forwarded\"`";
     AddressRange, "an address or range such as `\"10.0.0.0/8\"`";
     HostName, "a host name such as `\"example.com\"`";
 }
@@ -167,6 +171,12 @@ text_only! {
         "type": "string",
         "pattern": "^(none|.+:[0-9]+)$"
     }, parse_admin;
+
+    /// The field in which proxies tell of their clients.
+    ForwardedWord(ForwardedField), {
+        "description": "`x-forwarded-for` or `forwarded`.",
+        "enum": ["x-forwarded-for", "forwarded"]
+    }, parse_forwarded;
 
     /// A path on this machine.
     FileName(String), {
@@ -194,6 +204,17 @@ fn parse_listen(text: &str) -> Result<SocketAddr, InvalidValue> {
             Err(_) => "write `127.0.0.1:3000`, `0.0.0.0:80` or `[::]:80`".to_owned(),
         })
     })
+}
+
+fn parse_forwarded(text: &str) -> Result<ForwardedField, InvalidValue> {
+    match text.to_ascii_lowercase().as_str() {
+        "x-forwarded-for" => Ok(ForwardedField::XForwardedFor),
+        "forwarded" => Ok(ForwardedField::Forwarded),
+        _ => Err(
+            InvalidValue::new(format!("proxies are not read in {}", quote(text)))
+                .with_hint("there are `x-forwarded-for` and `forwarded`"),
+        ),
+    }
 }
 
 fn parse_admin(text: &str) -> Result<Option<SocketAddr>, InvalidValue> {

@@ -211,10 +211,17 @@ impl LiveComponent {
         request: Request<WasiBody>,
         admitted: Admitted,
     ) -> Result<Response<GuestBody>, Fault> {
-        match &self.answerer {
+        let response = match &self.answerer {
             Answerer::P2(driver) => driver.answer(request, admitted).await,
             Answerer::P3(workers) => workers.answer(request, admitted).await,
+        }?;
+        let status = response.status();
+        if status.is_informational() {
+            // Sent as the last word, it would let others take the connection for a tunnel.
+            let fault = format!("the guest answered {status}, which is no final answer");
+            return Err(Fault::new(FaultKind::Guest, fault));
         }
+        Ok(response)
     }
 }
 

@@ -13,15 +13,15 @@ use crate::authority::HostPort;
 use crate::request::Scheme;
 
 /// Bytes of a request's target (RFC 9112, section 3, asks for 8,000 of a request line).
-pub(super) const TARGET_MAX: usize = 8 << 10;
+pub(crate) const TARGET_MAX: usize = 8 << 10;
 /// Bytes of one field, its line's end included.
 pub(super) const LINE_MAX: usize = 16 << 10;
 /// Bytes of a whole head.
 pub(super) const HEAD_MAX: usize = 64 << 10;
 /// Fields of a head; hyper takes no more.
-pub(super) const FIELDS_MAX: usize = 100;
+pub(crate) const FIELDS_MAX: usize = 100;
 /// Bytes of a method.
-const METHOD_MAX: usize = 64;
+pub(crate) const METHOD_MAX: usize = 64;
 /// Bytes of a content that can be counted.
 const LENGTH_MAX: u64 = i64::MAX as u64;
 

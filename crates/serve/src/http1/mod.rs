@@ -23,5 +23,6 @@ mod tests;
 
 pub(crate) use self::bytes::is_target;
 pub(crate) use self::gate::Gate;
+pub(crate) use self::head::{FIELDS_MAX, METHOD_MAX, TARGET_MAX};
 pub(crate) use self::ledger::Ledger;
 pub(crate) use self::refusal::Refusal;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{
     Event, GuestLog, GuestStream, Level, LogBudget, LogFormat, Message, Observer, RequestEvent,
-    RequestId,
+    RequestId, Value,
 };
 use crate::telemetry::Telemetry;
 
@@ -268,10 +268,17 @@ impl Queue {
 fn cost(event: &Event) -> usize {
     let text = match event {
         Event::Request(request) => {
-            request.path.len() + request.error.as_ref().map_or(0, String::len)
+            let error = request.error.as_ref().map_or(0, String::len);
+            request.method.as_str().len() + request.path.len() + error
         }
         Event::GuestOutput(line) => line.line.len(),
-        Event::Message(message) => message.text.len() + 64 * message.fields.len(),
+        Event::Message(message) => {
+            let fields = message.fields.iter().map(|(_, value)| match value {
+                Value::Text(text) => 64 + text.len(),
+                Value::Number(_) | Value::Request(_) => 64,
+            });
+            message.text.len() + fields.sum::<usize>()
+        }
         Event::Outgoing(outgoing) => 128 + outgoing.uri.path().len(),
     };
     EVENT_OVERHEAD_BYTES + text

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct RequestId {
     id: u128,
     trace: u128,
+    span: u64,
     is_sampled: bool,
 }
 
@@ -34,6 +35,7 @@ impl RequestId {
         Self {
             id,
             trace: id,
+            span: id as u64,
             is_sampled: false,
         }
     }
@@ -47,14 +49,28 @@ impl RequestId {
         }
     }
 
+    /// Whether it is the id that stands for none.
+    pub(crate) fn is_zero(self) -> bool {
+        self.id == 0
+    }
+
     /// The trace.
     pub(crate) fn trace(self) -> u128 {
         self.trace
     }
 
-    /// The request's span: the last half of its id.
+    /// The request's span.
     pub(crate) fn span(self) -> u64 {
-        self.id as u64
+        self.span
+    }
+
+    /// The same span and trace under the id that a proxy gave the request. Nobody vouches for
+    /// that being given once only.
+    pub(crate) fn known_as(self, given: RequestId) -> Self {
+        Self {
+            id: given.id,
+            ..self
+        }
     }
 
     /// Whether spans of the trace are kept.

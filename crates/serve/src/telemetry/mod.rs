@@ -128,12 +128,14 @@ impl Telemetry {
 
     /// Sends what is left, for `timeout` at most. Blocks: call it on a blocking thread.
     pub fn shutdown(&self, timeout: Duration) {
-        if let Some(spans) = &self.spans {
-            spans.shutdown(timeout);
-        }
-        if let Some(records) = &self.records {
-            records.shutdown(timeout);
-        }
+        std::thread::scope(|scope| {
+            if let Some(spans) = &self.spans {
+                scope.spawn(move || spans.shutdown(timeout));
+            }
+            if let Some(records) = &self.records {
+                records.shutdown(timeout);
+            }
+        });
     }
 }
 

@@ -7,7 +7,9 @@ use opentelemetry_otlp::LogExporter;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::logs::{SdkLogRecord, SdkLogger, SdkLoggerProvider};
 
-use super::spans::{ids, scope};
+use wharf_engine::clip;
+
+use super::spans::{ids, method, scope};
 use crate::log::{Event, GuestLine, Level, Message, RequestEvent, RequestId, Value};
 
 /// Sends log records, a batch now and then.
@@ -74,8 +76,8 @@ impl Records {
         if let Some(component) = &request.component {
             record.add_attribute("wharf.component", component.to_string());
         }
-        record.add_attribute("http.request.method", request.method.to_string());
-        record.add_attribute("url.path", request.path.clone());
+        record.add_attribute("http.request.method", method(&request.method));
+        record.add_attribute("url.path", clip(format_args!("{}", request.path)));
         if let Some(status) = request.status {
             record.add_attribute("http.response.status_code", i64::from(status.as_u16()));
         }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use http::{StatusCode, Version};
+use http::{Method, StatusCode, Version};
 use opentelemetry::trace::{
     SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState,
 };
@@ -13,6 +13,8 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{
     BatchSpanProcessor, SpanData, SpanEvents, SpanLinks, SpanProcessor,
 };
+
+use wharf_engine::clip;
 
 use crate::log::{OutgoingEvent, RequestEvent, RequestId};
 
@@ -47,8 +49,8 @@ impl Spans {
             parent_span_is_remote: request.parent_span.is_some(),
             span_kind: SpanKind::Server,
             name: match &request.route {
-                Some(route) => Cow::Owned(format!("{} {route}", request.method)),
-                None => Cow::Owned(request.method.to_string()),
+                Some(route) => Cow::Owned(format!("{} {route}", method(&request.method))),
+                None => Cow::Borrowed(method(&request.method)),
             },
             start_time: request
                 .time
@@ -82,7 +84,7 @@ impl Spans {
             parent_span_id: SpanId::from(outgoing.parent_span),
             parent_span_is_remote: false,
             span_kind: SpanKind::Client,
-            name: Cow::Owned(outgoing.method.to_string()),
+            name: Cow::Borrowed(method(&outgoing.method)),
             start_time: outgoing.started,
             end_time: outgoing.started + outgoing.duration,
             attributes: outgoing_attributes(outgoing),
@@ -99,9 +101,9 @@ impl Spans {
 fn outgoing_attributes(outgoing: &OutgoingEvent) -> Vec<KeyValue> {
     let uri = &outgoing.uri;
     let mut attributes = vec![
-        KeyValue::new("http.request.method", outgoing.method.to_string()),
+        KeyValue::new("http.request.method", method(&outgoing.method)),
         KeyValue::new("server.address", uri.host().unwrap_or_default().to_owned()),
-        KeyValue::new("url.full", uri.to_string()),
+        KeyValue::new("url.full", clip(format_args!("{uri}"))),
         KeyValue::new("wharf.app", outgoing.app.to_string()),
         KeyValue::new("wharf.component", outgoing.component.to_string()),
     ];
@@ -128,6 +130,15 @@ fn outgoing_attributes(outgoing: &OutgoingEvent) -> Vec<KeyValue> {
 /// For clients 4xx and 5xx are errors.
 fn is_client_error(status: StatusCode) -> bool {
     status.is_client_error() || status.is_server_error()
+}
+
+/// The method, or the word of the conventions for one that is not known: there is no end of them.
+pub(super) fn method(method: &Method) -> &'static str {
+    const KNOWN: [&str; 9] = [
+        "GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT",
+    ];
+    let known = KNOWN.into_iter().find(|known| *known == method.as_str());
+    known.unwrap_or("_OTHER")
 }
 
 pub(super) fn scope() -> InstrumentationScope {
@@ -157,8 +168,8 @@ fn attributes(request: &RequestEvent) -> Vec<KeyValue> {
         _ => "1.1",
     };
     let mut attributes = vec![
-        KeyValue::new("http.request.method", request.method.to_string()),
-        KeyValue::new("url.path", request.path.clone()),
+        KeyValue::new("http.request.method", method(&request.method)),
+        KeyValue::new("url.path", clip(format_args!("{}", request.path))),
         KeyValue::new("url.scheme", request.wire.scheme),
         KeyValue::new("network.protocol.version", version),
         KeyValue::new("wharf.app", request.app.to_string()),

@@ -277,8 +277,11 @@ mod tests {
                 ]
             );
             assert!(heads.lock().unwrap().is_empty());
-            for private in ["api.internal", "127.0.0.0/8"] {
-                let (mut allowing, told) = hooks(&grants, &[private], 64);
+            let (mut refusing, _) = hooks(&grants, &["127.0.0.0/8"], 64);
+            let refused = get(&mut refusing, &uri).await;
+            assert!(matches!(refused, Err(Error::DestinationIpProhibited)));
+            for _ in 0..2 {
+                let (mut allowing, told) = hooks(&grants, &["api.internal"], 64);
                 let shouted = uri.to_uppercase().replace("HTTP", "http");
                 let answer = get(&mut allowing, &shouted).await;
                 let body = answer.unwrap().into_body().collect().await.unwrap();
