@@ -70,15 +70,13 @@ impl Proxies {
 
 /// The hops of `Forwarded` (RFC 7239, section 4), the nearest first.
 fn forwarded(headers: &HeaderMap) -> Vec<Hop> {
-    let mut hops = Vec::new();
+    let mut lines = Vec::new();
     for value in headers.get_all(FORWARDED) {
-        let Ok(text) = value.to_str() else {
-            hops.push(Hop::default());
-            continue;
-        };
-        for element in split_quoted(text, ',') {
+        let text = String::from_utf8_lossy(value.as_bytes());
+        let mut line = Vec::new();
+        for element in rsplit_quoted(&text, ',') {
             let mut hop = Hop::default();
-            for pair in split_quoted(element, ';') {
+            for pair in rsplit_quoted(element, ';') {
                 let Some((name, value)) = pair.trim().split_once('=') else {
                     continue;
                 };
@@ -89,11 +87,11 @@ fn forwarded(headers: &HeaderMap) -> Vec<Hop> {
                     _ => {}
                 }
             }
-            hops.push(hop);
+            line.push(hop);
         }
+        lines.push(line);
     }
-    hops.reverse();
-    hops
+    lines.into_iter().rev().flatten().collect()
 }
 
 /// The hops of `X-Forwarded-For` and `X-Forwarded-Proto`, the nearest first. Where the second
@@ -101,13 +99,15 @@ fn forwarded(headers: &HeaderMap) -> Vec<Hop> {
 fn x_forwarded(headers: &HeaderMap) -> Vec<Hop> {
     let list = |name: &HeaderName| -> Vec<String> {
         let values = headers.get_all(name).iter();
-        let texts = values.map(|value| value.to_str().unwrap_or_default());
-        let mut items: Vec<String> = texts
-            .flat_map(|text| text.split(','))
-            .map(|item| item.trim().to_owned())
-            .collect();
-        items.reverse();
-        items
+        let texts = values
+            .rev()
+            .map(|value| String::from_utf8_lossy(value.as_bytes()));
+        texts
+            .flat_map(|text| {
+                let items = text.rsplit(',').map(|item| item.trim().to_owned());
+                items.collect::<Vec<_>>()
+            })
+            .collect()
     };
     let schemes = list(&X_FORWARDED_PROTO);
     let clients = list(&X_FORWARDED_FOR);
@@ -120,10 +120,11 @@ fn x_forwarded(headers: &HeaderMap) -> Vec<Hop> {
         .collect()
 }
 
-/// Pieces of `text` between `separator`s outside quoted strings.
-fn split_quoted(text: &str, separator: char) -> impl Iterator<Item = &str> {
+/// Pieces of `text` between `separator`s outside quoted strings, from the right: a quote that the
+/// client left open must not take in what a proxy wrote behind it.
+fn rsplit_quoted(text: &str, separator: char) -> impl Iterator<Item = &str> {
     let mut in_quotes = false;
-    text.split(move |character| {
+    text.rsplit(move |character| {
         if character == '"' {
             in_quotes = !in_quotes;
         }
@@ -311,6 +312,21 @@ mod tests {
             "http",
         );
         check("10.0.0.1", &of(";;=,,for"), "10.0.0.1", "http");
+    }
+
+    #[test]
+    fn nothing_that_a_client_sent_hides_it() {
+        for junk in ["for=\"", "\"", "for=\"a,b", "\u{e4}", "for=1.1.1.1, for=\""] {
+            let added = format!("{junk}, for=192.0.2.9;proto=https");
+            check("10.0.0.1", &[("forwarded", &added)], "192.0.2.9", "https");
+            let added = format!("{junk}, 192.0.2.9");
+            check(
+                "10.0.0.1",
+                &[("x-forwarded-for", &added)],
+                "192.0.2.9",
+                "http",
+            );
+        }
     }
 
     #[test]
