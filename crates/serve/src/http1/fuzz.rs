@@ -209,6 +209,9 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n",
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
         "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        // It passed, and hyper refused it.
+        "HEAD /`?b HTTP/1.1\r\nHost: a\r\n\r\n",
+        "HEAD /?` HTTP/1.1\r\nHost: a\r\n\r\n",
         "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\u{4}\0\0\0\0\0",
     ];
     let mut seeds = Vec::new();
