@@ -3,9 +3,8 @@
 use std::cell::RefCell;
 
 use wharf_artifact::{ComponentSource, Store, load_app, pack_app};
+use wharf_fuzzkit::texts;
 use wharf_manifest::{ComponentName, parse_app};
-
-use crate::texts;
 
 pub(crate) fn describe(bytes: &[u8]) {
     if let Ok(description) = wharf_artifact::describe(bytes) {

@@ -1,78 +1,53 @@
-//! Fuzz targets for the parsers of wharf, as ordinary functions.
+//! The fuzz targets of wharf.
 //!
-//! A target takes any bytes and panics where a parser does, or where it breaks a promise: what is
-//! printed reads back as the same. `fuzz_targets/any.rs` runs them under libFuzzer; the test
-//! `smoke` runs each for some seconds on any compiler, from the seeds below.
+//! Those of the manifest and artifact crates stand here. Those of crates that bring the Wasm engine
+//! lie in the crates themselves, with the parsers that they test, and are run there as unit tests;
+//! the feature `engine` adds them here. `fuzz_targets/any.rs` runs all of them under libFuzzer; the
+//! test `smoke` runs each for some seconds on any compiler.
 
 mod artifact;
 mod manifest;
 
-/// A parser under test.
-#[derive(Debug)]
-pub struct Target {
-    /// Its name.
-    pub name: &'static str,
-    /// Parses bytes, and panics if it finds a fault.
-    pub run: fn(&[u8]),
-    /// Good inputs to begin with, and inputs that broke it once.
-    pub seeds: fn() -> Vec<Vec<u8>>,
-}
+use wharf_fuzzkit::Target;
 
 /// All of them.
-pub const TARGETS: &[Target] = &[
-    Target {
-        name: "manifest",
-        run: manifest::app,
-        seeds: manifest::app_seeds,
-    },
-    Target {
-        name: "canonical-json",
-        run: manifest::canonical,
-        seeds: manifest::canonical_seeds,
-    },
-    Target {
-        name: "route",
-        run: manifest::route,
-        seeds: manifest::route_seeds,
-    },
-    Target {
-        name: "grant",
-        run: manifest::grant,
-        seeds: manifest::grant_seeds,
-    },
-    Target {
-        name: "quantity",
-        run: manifest::quantity,
-        seeds: manifest::quantity_seeds,
-    },
-    Target {
-        name: "name",
-        run: manifest::name,
-        seeds: manifest::name_seeds,
-    },
-    Target {
-        name: "describe",
-        run: artifact::describe,
-        seeds: artifact::wasm_seeds,
-    },
-    Target {
-        name: "dependencies",
-        run: artifact::dependencies,
-        seeds: artifact::dependency_seeds,
-    },
-    Target {
-        name: "store-index",
-        run: artifact::index,
-        seeds: artifact::index_seeds,
-    },
-    Target {
-        name: "app-artifact",
-        run: artifact::load,
-        seeds: artifact::load_seeds,
-    },
-];
-
-/// Texts as seeds.
-fn texts(texts: &[&str]) -> Vec<Vec<u8>> {
-    texts.iter().map(|text| text.as_bytes().to_vec()).collect()
+#[must_use]
+pub fn targets() -> Vec<Target> {
+    #[cfg_attr(not(feature = "engine"), expect(unused_mut))]
+    let mut targets = TARGETS.to_vec();
+    #[cfg(feature = "engine")]
+    {
+        targets.extend_from_slice(wharf_host::fuzzing::TARGETS);
+        targets.extend_from_slice(wharf_serve::fuzzing::TARGETS);
+    }
+    targets
 }
+
+const TARGETS: &[Target] = &[
+    Target::new("manifest", manifest::app, manifest::app_seeds),
+    Target::new("node", manifest::node, manifest::node_seeds),
+    Target::new(
+        "canonical-json",
+        manifest::canonical,
+        manifest::canonical_seeds,
+    ),
+    Target::new("route", manifest::route, manifest::route_seeds),
+    Target::new("grant", manifest::grant, manifest::grant_seeds),
+    Target::new("address-range", manifest::range, manifest::range_seeds),
+    Target::new("host-name", manifest::host, manifest::host_seeds),
+    Target::new(
+        "private-address",
+        manifest::private,
+        manifest::private_seeds,
+    ),
+    Target::new("quantity", manifest::quantity, manifest::quantity_seeds),
+    Target::new("name", manifest::name, manifest::name_seeds),
+    Target::new("describe", artifact::describe, artifact::wasm_seeds),
+    Target::new(
+        "dependencies",
+        artifact::dependencies,
+        artifact::dependency_seeds,
+    ),
+    Target::new("store-index", artifact::index, artifact::index_seeds),
+    Target::new("app-artifact", artifact::load, artifact::load_seeds),
+];

@@ -8,6 +8,8 @@ mod args;
 mod code;
 mod commands;
 mod error;
+#[cfg(test)]
+mod fuzzing;
 mod grants;
 mod memory;
 mod node;

@@ -1,5 +1,7 @@
 //! `--invoke`: a call written in WAVE, made on a component or a core module.
 
+use std::ops::Range;
+
 use wasm_wave::parser::ParserError;
 use wasm_wave::untyped::UntypedFuncCall;
 use wasmtime::component::types::ComponentItem;
@@ -218,16 +220,7 @@ pub(crate) fn invoke_module<S: 'static>(
         signature: signature.clone(),
         message,
     };
-    let open = call.find('(').unwrap_or(call.len());
-    let inside = call[open..]
-        .trim()
-        .trim_start_matches('(')
-        .trim_end_matches(')');
-    let texts: Vec<&str> = inside
-        .split(',')
-        .map(str::trim)
-        .filter(|text| !text.is_empty())
-        .collect();
+    let texts = core_arguments(call);
     if texts.len() != ty.params().len() {
         return Err(misfit(format!(
             "it takes {}, {} given",
@@ -240,10 +233,11 @@ pub(crate) fn invoke_module<S: 'static>(
         .zip(&texts)
         .map(|(ty, text)| {
             core_value(&ty, text).ok_or_else(|| {
-                // A part of the call: how far it is from its beginning is where it lies.
-                let start = text.as_ptr().addr() - call.as_ptr().addr();
-                let span = start..start + text.len();
-                misfit(point_at(&format!("`{text}` is no {ty}"), call, span))
+                misfit(point_at(
+                    &format!("`{text}` is no {ty}"),
+                    call,
+                    span_of(text, call),
+                ))
             })
         })
         .collect::<Result<Vec<_>, _>>()?;
@@ -251,6 +245,23 @@ pub(crate) fn invoke_module<S: 'static>(
     func.call(&mut *store, &values, &mut results)
         .map_err(InvokeError::Failed)?;
     Ok(results.iter().map(core_text).collect::<Vec<_>>().join(", "))
+}
+
+/// The numbers in a call that has been read.
+fn core_arguments(call: &str) -> Vec<&str> {
+    let open = call.find('(').unwrap_or(call.len());
+    let inside = call[open..]
+        .trim()
+        .trim_start_matches('(')
+        .trim_end_matches(')');
+    let texts = inside.split(',').map(str::trim);
+    texts.filter(|text| !text.is_empty()).collect()
+}
+
+/// Where `part`, which is a part of `call`, lies in it.
+fn span_of(part: &str, call: &str) -> Range<usize> {
+    let start = part.as_ptr().addr() - call.as_ptr().addr();
+    start..start + part.len()
 }
 
 fn signature_of(ty: &wasmtime::FuncType) -> String {
@@ -292,5 +303,58 @@ fn core_text(value: &wasmtime::Val) -> String {
         wasmtime::Val::F32(bits) => f32::from_bits(*bits).to_string(),
         wasmtime::Val::F64(bits) => f64::from_bits(*bits).to_string(),
         other => format!("{other:?}"),
+    }
+}
+
+/// Here, as it looks at what no other module sees.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz {
+    use wharf_fuzzkit::texts;
+
+    use super::*;
+
+    /// A call, as somebody types it.
+    pub(crate) fn call(bytes: &[u8]) {
+        let Ok(text) = std::str::from_utf8(bytes) else {
+            return;
+        };
+        match parse(text) {
+            Ok(call) => {
+                let printed = call.to_string();
+                let again = parse(&printed).expect("what is printed can be read");
+                assert_eq!(again.name(), call.name());
+                assert_eq!(again.to_string(), printed);
+            }
+            // The terminal gets a line of the text, not all of it, and no control character.
+            Err(error) => {
+                let message = error.to_string();
+                assert!(message.len() < 2048, "{} bytes", message.len());
+                assert!(
+                    !message.contains(|c: char| c.is_control() && c != '\n'),
+                    "{message:?}"
+                );
+            }
+        }
+        for part in core_arguments(text) {
+            assert_eq!(&text[span_of(part, text)], part);
+            for ty in [ValType::I32, ValType::I64, ValType::F32, ValType::F64] {
+                if let Some(value) = core_value(&ty, part) {
+                    let printed = core_text(&value);
+                    let again = core_value(&ty, &printed).expect("what is printed can be read");
+                    assert_eq!(core_text(&again), printed, "{part}");
+                }
+            }
+        }
+    }
+
+    pub(crate) fn seeds() -> Vec<Vec<u8>> {
+        texts(&[
+            "add(1, 2)",
+            "f(-1, 4294967295, 1.5, nan, -inf)",
+            "g(\"a \\u{1b} text\", [1, 2], {field: true, other: none}, some(ok('x')))",
+            "h((1, \"b\"), {a, b}, variant(1))",
+            "%name(",
+            "f(\"\"\"\n  many\n  lines\n  \"\"\")",
+        ])
     }
 }

@@ -26,6 +26,9 @@ mod denial;
 mod destination;
 mod egress;
 mod folder;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod imports;
 mod invoke;
 mod link_error;

@@ -23,6 +23,9 @@
 #![forbid(unsafe_code)]
 
 pub mod files;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod length;
 pub mod log;
 pub mod watch;

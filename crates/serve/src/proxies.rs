@@ -72,51 +72,55 @@ impl Proxies {
     }
 }
 
-/// The hops of `Forwarded` (RFC 7239, section 4), the nearest first. Of a value that is malformed
-/// nothing is believed, and nothing that stands before it.
+/// The hops of `Forwarded` (RFC 7239, section 4), the nearest first. A malformed element ends the
+/// list: nothing that stands left of it is believed, and nothing in it can take in what a proxy
+/// added on its right.
 fn forwarded(headers: &HeaderMap) -> Vec<Hop> {
     let mut hops = Vec::new();
     let values: Vec<_> = headers.get_all(FORWARDED).iter().collect();
     for value in values.into_iter().rev() {
-        let elements = value.to_str().ok().and_then(elements);
-        match elements {
-            Some(elements) => hops.extend(elements.into_iter().rev()),
-            None => {
-                hops.push(Hop::default());
-                break;
+        let text = String::from_utf8_lossy(value.as_bytes());
+        for text in rsplit_quoted(&text, ',') {
+            let hop = element(text);
+            hops.push(hop.unwrap_or_default());
+            if hop.is_none() {
+                return hops;
             }
         }
     }
     hops
 }
 
-/// The elements of one value, or `None` if it is malformed.
-fn elements(text: &str) -> Option<Vec<Hop>> {
-    let mut rest = text;
-    let mut hops = Vec::new();
+/// What one element says, or `None` if it is malformed.
+fn element(text: &str) -> Option<Hop> {
+    let mut hop = Hop::default();
+    let mut rest = text.trim_matches([' ', '\t']);
     loop {
-        let mut hop = Hop::default();
-        loop {
-            let (name, after) = token(rest.trim_start_matches([' ', '\t']))?;
-            let (value, after) = value(after.strip_prefix('=')?)?;
-            match name.to_ascii_lowercase().as_str() {
-                "for" => hop.client = address(value),
-                "proto" => hop.scheme = scheme(value),
-                _ => {}
-            }
-            rest = after.trim_start_matches([' ', '\t']);
-            match rest.strip_prefix(';') {
-                Some(more) => rest = more,
-                None => break,
-            }
+        let (name, after) = token(rest.trim_start_matches([' ', '\t']))?;
+        let (value, after) = value(after.strip_prefix('=')?)?;
+        match name.to_ascii_lowercase().as_str() {
+            "for" => hop.client = address(value),
+            "proto" => hop.scheme = scheme(value),
+            _ => {}
         }
-        hops.push(hop);
-        match rest.strip_prefix(',') {
-            Some(more) => rest = more,
-            None if rest.is_empty() => return Some(hops),
-            None => return None,
+        rest = after.trim_start_matches([' ', '\t']);
+        if rest.is_empty() {
+            return Some(hop);
         }
+        rest = rest.strip_prefix(';')?;
     }
+}
+
+/// Pieces of `text` between `separator`s outside quoted strings, from the right: a quote that the
+/// client left open must not take in what a proxy wrote behind it.
+fn rsplit_quoted(text: &str, separator: char) -> impl Iterator<Item = &str> {
+    let mut in_quotes = false;
+    text.rsplit(move |character| {
+        if character == '"' {
+            in_quotes = !in_quotes;
+        }
+        character == separator && !in_quotes
+    })
 }
 
 /// A token at the start, and what comes after it.
@@ -143,13 +147,15 @@ fn value(text: &str) -> Option<(&str, &str)> {
 fn x_forwarded(headers: &HeaderMap) -> Vec<Hop> {
     let list = |name: &HeaderName| -> Vec<String> {
         let values = headers.get_all(name).iter();
-        let texts = values.map(|value| value.to_str().unwrap_or_default());
-        let mut items: Vec<String> = texts
-            .flat_map(|text| text.split(','))
-            .map(|item| item.trim().to_owned())
-            .collect();
-        items.reverse();
-        items
+        let texts = values
+            .rev()
+            .map(|value| String::from_utf8_lossy(value.as_bytes()));
+        texts
+            .flat_map(|text| {
+                let items = text.rsplit(',').map(|item| item.trim().to_owned());
+                items.collect::<Vec<_>>()
+            })
+            .collect()
     };
     let schemes = list(&X_FORWARDED_PROTO);
     let clients = list(&X_FORWARDED_FOR);
@@ -359,21 +365,35 @@ mod tests {
         );
         check("for=192.0.2.9, for=_hidden", "10.0.0.1", "http");
         // A client's own beginning cannot swallow what a proxy added.
-        for malformed in [
+        for behind in [
             "for=6.6.6.6;by=\", for=1.2.3.4",
             "for=\"x, for=1.2.3.4",
             "for=\"a\\\"b\", for=1.2.3.4",
-            "for=6.6.6.6 for=1.2.3.4",
-            ";;=,,for",
-            "for",
-            "for=",
-            "",
         ] {
+            check(behind, "1.2.3.4", "http");
+        }
+        for malformed in ["for=6.6.6.6 for=1.2.3.4", ";;=,,for", "for", "for=", ""] {
             check(malformed, "10.0.0.1", "http");
         }
         let lines = [("forwarded", "for=\"6.6.6.6"), ("forwarded", "for=1.2.3.4")];
         let field = ForwardedField::Forwarded;
         check_field(field, ("10.0.0.1", &lines), "1.2.3.4", "http");
+    }
+
+    #[test]
+    fn nothing_that_a_client_sent_hides_it() {
+        for junk in ["for=\"", "\"", "for=\"a,b", "\u{e4}", "for=1.1.1.1, for=\""] {
+            let added = format!("{junk}, for=192.0.2.9;proto=https");
+            let of = ("10.0.0.1", &[("forwarded", &*added)][..]);
+            check_field(ForwardedField::Forwarded, of, "192.0.2.9", "https");
+            let added = format!("{junk}, 192.0.2.9");
+            check(
+                "10.0.0.1",
+                &[("x-forwarded-for", &added)],
+                "192.0.2.9",
+                "http",
+            );
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, ring};
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
@@ -272,19 +272,27 @@ fn load(files: &[CertificatePaths], provider: &CryptoProvider) -> Result<Loaded,
     })
 }
 
-/// A certificate with its key, and the names that it is for.
 fn certified_key(
     files: &CertificatePaths,
+    provider: &CryptoProvider,
+) -> Result<(CertifiedKey, Vec<String>), TlsError> {
+    certified(files, &read(&files.chain)?, &read(&files.key)?, provider)
+}
+
+/// A certificate with its key, of the content of the two `files`, and the names that it is for.
+pub(crate) fn certified(
+    files: &CertificatePaths,
+    chain: &[u8],
+    key: &[u8],
     provider: &CryptoProvider,
 ) -> Result<(CertifiedKey, Vec<String>), TlsError> {
     let wrong = |path: &Path, what: &str| TlsError::File {
         path: path.to_owned(),
         what: what.to_owned(),
     };
-    let chain = read(&files.chain)?;
-    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&chain)
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(chain)
         .collect::<Result<_, _>>()
-        .map_err(|error| wrong(&files.chain, &format!("is no PEM file: {error}")))?;
+        .map_err(|error| wrong(&files.chain, &format!("is no PEM file: {}", fault(&error))))?;
     let Some(end_entity) = chain.first() else {
         return Err(wrong(&files.chain, "holds no certificate"));
     };
@@ -294,8 +302,12 @@ fn certified_key(
         .valid_dns_names()
         .map(str::to_ascii_lowercase)
         .collect();
-    let key = PrivateKeyDer::from_pem_slice(&read(&files.key)?)
-        .map_err(|error| wrong(&files.key, &format!("holds no private key: {error}")))?;
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| {
+        wrong(
+            &files.key,
+            &format!("holds no private key: {}", fault(&error)),
+        )
+    })?;
     let certified =
         CertifiedKey::from_der(chain, key, provider).map_err(|source| TlsError::Pair {
             chain: files.chain.clone(),
@@ -303,6 +315,17 @@ fn certified_key(
             source,
         })?;
     Ok((certified, names))
+}
+
+/// What is wrong with a PEM file, without the lines of it that `error` would quote as bytes.
+fn fault(error: &pem::Error) -> String {
+    match error {
+        pem::Error::MissingSectionEnd { .. } => "a section has no end".to_owned(),
+        pem::Error::IllegalSectionStart { .. } => {
+            "a line that begins a section is broken".to_owned()
+        }
+        other => other.to_string(),
+    }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {

@@ -89,11 +89,14 @@ const CRATES: &[Crate] = &[
         ],
     ),
     without_engine("testkit", "wharf-testkit", &["manifest", "artifact"]),
+    without_engine("fuzzkit", "wharf-fuzzkit", &[]),
 ];
 
-/// The crate that compiles Wasm, and the one that only tests may use.
+/// The crate that compiles Wasm, and those that only tests may use.
 const COMPILER: &str = "engine";
-const TEST_ONLY: &str = "testkit";
+const TEST_ONLY: &[&str] = &["testkit", FUZZING];
+/// Of these, the one that a feature may bring: crates show their fuzz targets by it.
+const FUZZING: &str = "fuzzkit";
 
 /// Features of `wasmtime*` crates that bring a compiler in.
 const COMPILER_FEATURES: &[&str] = &["cranelift", "winch", "all-arch"];
@@ -206,9 +209,11 @@ impl ManifestCheck<'_> {
             let package = package_name(dependency.key, shared.unwrap_or(dependency.value));
             let mut problem = |message| problems.push(self.problem(dependency.key, message));
             if let Some(used) = CRATES.iter().find(|known| known.package == package) {
+                let is_test_only = TEST_ONLY.contains(&used.folder);
                 let allowed = own.may_use.contains(&used.folder)
-                    || (dependency.dev && (used.folder == TEST_ONLY || used.folder == own.folder));
-                if !allowed && used.folder == TEST_ONLY {
+                    || (dependency.dev && (is_test_only || used.folder == own.folder))
+                    || (dependency.optional && used.folder == FUZZING);
+                if !allowed && is_test_only {
                     problem(format!(
                         "`{package}` is for tests: only [dev-dependencies] may name it"
                     ));
@@ -273,6 +278,7 @@ struct Dependency<'a> {
     key: &'a str,
     value: &'a Value,
     dev: bool,
+    optional: bool,
 }
 
 /// All dependencies, those of single platforms too.
@@ -291,7 +297,12 @@ fn dependencies(manifest: &Table) -> Vec<Dependency<'_>> {
                 .into_iter()
                 .flatten();
             let dev = kind == "dev-dependencies";
-            found.extend(entries.map(|(key, value)| Dependency { key, value, dev }));
+            found.extend(entries.map(|(key, value)| Dependency {
+                key,
+                value,
+                dev,
+                optional: value.get("optional").and_then(Value::as_bool) == Some(true),
+            }));
         }
     }
     found
@@ -427,6 +438,11 @@ mod tests {
             "[dev-dependencies]\nwharf-testkit.workspace = true",
             "",
         );
+        check_one(
+            "serve",
+            "[dependencies]\nwharf-fuzzkit = { workspace = true, optional = true }",
+            "",
+        );
     }
 
     #[test]
@@ -445,6 +461,11 @@ mod tests {
             "serve",
             "[dependencies]\nwharf-testkit.workspace = true",
             "crates/serve/Cargo.toml:6: `wharf-testkit` is for tests: only [dev-dependencies] may name it\n",
+        );
+        check_one(
+            "serve",
+            "[dependencies]\nwharf-fuzzkit.workspace = true",
+            "crates/serve/Cargo.toml:6: `wharf-fuzzkit` is for tests: only [dev-dependencies] may name it\n",
         );
     }
 

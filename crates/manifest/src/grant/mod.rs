@@ -48,7 +48,8 @@ pub(crate) fn host_name(host: &str) -> Result<String, InvalidValue> {
                 .bytes()
                 .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
     };
-    if ends_in_a_number(name) && name.parse::<Ipv4Addr>().is_err() {
+    // An address is one without a dot behind it: with one it would be compared as a name.
+    if ends_in_a_number(name) && host.parse::<Ipv4Addr>().is_err() {
         return Err(
             InvalidValue::new(format!("{} is not a host name", quote(host)))
                 .with_hint("write an address as four numbers: `127.0.0.1`"),

@@ -51,7 +51,17 @@ impl FromStr for HostName {
             );
         }
         match text.strip_prefix("*.") {
-            Some(parent) => Ok(Self(format!("*.{}", host_name(parent)?))),
+            Some(parent) => {
+                let parent = host_name(parent)?;
+                if parent.parse::<IpAddr>().is_ok() {
+                    return Err(InvalidValue::new(format!(
+                        "{} is not a host name: there are no names below an address",
+                        quote(text)
+                    ))
+                    .with_hint(format!("write {}", quote(&parent))));
+                }
+                Ok(Self(format!("*.{parent}")))
+            }
             None => host_name(text).map(Self),
         }
     }
@@ -95,6 +105,9 @@ mod tests {
             "*",
             "*.",
             "a.*.b",
+            "*.127.0.0.1",
+            "*.127.0.0.1.",
+            "127.0.0.1.",
             "example.com:80",
             "::1",
             "a/b",

@@ -26,6 +26,8 @@ mod cache_control;
 mod conditional;
 mod describe;
 mod encoding;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod path;
 mod range;
 mod respond;

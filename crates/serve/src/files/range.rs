@@ -57,10 +57,8 @@ pub(crate) fn parse(field: &str, size: u64) -> Wanted {
             Wanted::Unsatisfiable
         };
     }
-    let total: u64 = parts
-        .iter()
-        .fold(0, |sum, part| sum.saturating_add(part.end - part.start));
-    if parts.len() > 1 && total > size {
+    let lengths = parts.iter().map(|part| u128::from(part.end - part.start));
+    if parts.len() > 1 && lengths.sum::<u128>() > u128::from(size) {
         Wanted::Whole
     } else {
         Wanted::Parts(parts)
@@ -157,6 +155,7 @@ mod tests {
     #[test]
     fn a_set_that_costs_more_than_the_file_is_the_file() {
         assert_eq!(parse("bytes=0-,0-,0-,0-", 1000), Wanted::Whole);
+        assert_eq!(parse("bytes=1-,4-5,-199", u64::MAX), Wanted::Whole);
         let many = (0..17)
             .map(|n| format!("{n}-{n}"))
             .collect::<Vec<_>>()

@@ -152,6 +152,13 @@ impl HeadScan {
             }
             Part::Target if byte == b' ' && length > 0 => {
                 self.target = self.start..self.at;
+                // Browsers leave it as it is in a query only, and so does hyper.
+                let mut path = bytes[self.target.clone()].split(|byte| *byte == b'?');
+                if path.next().is_some_and(|path| path.contains(&b'`')) {
+                    return Err(Refusal::bad(
+                        "the request's target has a character that is not allowed",
+                    ));
+                }
                 self.enter(Part::Version);
             }
             Part::Target if matches!(byte, b'\r' | b'\n') => {

@@ -13,6 +13,8 @@
 
 mod bytes;
 mod chunked;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod gate;
 mod head;
 mod ledger;

@@ -64,6 +64,15 @@ fn messages_follow_each_other() {
     }
 }
 
+/// In a path it passed, and the parser behind us refused it.
+#[test]
+fn a_backtick_is_for_queries() {
+    let head = |target: &str| status(format!("GET {target} HTTP/1.0\r\n\r\n").as_bytes());
+    assert_eq!(head("/a?b`c"), (0, 1));
+    assert_eq!(head("/a`?b"), (400, 0));
+    assert_eq!(head("http://a/`"), (400, 0));
+}
+
 #[test]
 fn what_is_too_long_has_its_own_status() {
     let head = |target: usize, fields: &str| {

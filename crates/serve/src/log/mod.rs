@@ -11,6 +11,8 @@
 //! levels to filter by.
 
 mod format;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod guest;
 mod lines;
 mod queue;

@@ -7,7 +7,8 @@ pub(crate) fn strip(text: &str) -> String {
     let mut characters = text.chars().peekable();
     while let Some(character) = characters.next() {
         match character {
-            '\u{1b}' => match characters.next() {
+            // Of a sequence that ends with its line, the line's end stays.
+            '\u{1b}' => match characters.next_if(|next| *next != '\n') {
                 Some('[') => skip_past(&mut characters, |c| matches!(c, '\u{40}'..='\u{7e}')),
                 // Titles and links run to a BEL or to `ESC \`.
                 Some(']' | 'P' | 'X' | '^' | '_') => {
@@ -71,6 +72,7 @@ mod tests {
             ("\x1b]never ends\nnext line", "\nnext line"),
             ("bell\x07 nul\0 del\x7f", "bell nul del"),
             ("\x1b", ""),
+            ("\x1b\nnext line", "\nnext line"),
             ("\x1b[", ""),
         ] {
             assert_eq!(strip(text), expected, "{text:?}");

@@ -15,6 +15,8 @@ mod ansi;
 mod debounce;
 mod dev_state;
 mod events;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod ignored;
 mod inject;
 mod overlay;
