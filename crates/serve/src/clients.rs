@@ -65,7 +65,7 @@ impl Drop for Counted {
 
 /// One address of IPv4, or the 64 bits of IPv6 that a network is given: who has one address
 /// there has all.
-fn client_at(addr: IpAddr) -> IpAddr {
+pub(crate) fn client_at(addr: IpAddr) -> IpAddr {
     match addr.to_canonical() {
         IpAddr::V6(addr) => {
             let [a, b, c, d, ..] = addr.segments();

@@ -339,7 +339,11 @@ impl Node {
     ) -> Response<AnswerBody> {
         let limits = component.limits();
         let deadline = Instant::now() + limits.time;
-        let place = match component.admission().enter(deadline).await {
+        let place = match component
+            .admission()
+            .enter(origin.client.addr.ip(), deadline)
+            .await
+        {
             Ok(place) => place,
             Err(refused) => {
                 pending.account().error = Some(format!(

@@ -334,7 +334,7 @@ mod tests {
         }
 
         fn issue(&self) -> (Ticket, Asking) {
-            let place = Arc::clone(&self.0).try_acquire_owned().unwrap();
+            let place = Place::of(Arc::clone(&self.0).try_acquire_owned().unwrap());
             let deadline = Instant::now() + Duration::from_secs(5);
             Ticket::issue(RequestId::random(), deadline, place, true)
         }
