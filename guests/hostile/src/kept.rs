@@ -24,10 +24,10 @@ pub(crate) fn paths() -> Result<Response> {
     }
 }
 
-/// A method of 3 MiB: whether the host takes it.
-pub(crate) fn method() -> Result<Response> {
+/// A method of that many MiB: whether the host takes it.
+pub(crate) fn method(mebibytes: u64) -> Result<Response> {
     const OTHER: u32 = 9;
-    let method = "X".repeat(3 << 20);
+    let method = "X".repeat((mebibytes as usize) << 20);
     // SAFETY: the text outlives the call, which takes a copy.
     let refused = unsafe { raw::set_method(make_request(), OTHER, method.as_ptr(), method.len()) };
     Ok(match refused {

@@ -54,7 +54,7 @@ async fn handle(request: Request) -> Result<Response> {
 
         "/kept/fields" => kept::fields(),
         "/kept/paths" => kept::paths(),
-        "/kept/method" => kept::method(),
+        "/kept/method" => kept::method(number),
         "/kept/dropped" => kept::dropped(),
 
         "/canary/put" | "/other/canary/put" => canary::put(number),

@@ -5,16 +5,16 @@ use http::Request;
 use crate::up_client::{Client, WIRES, full, get};
 use crate::up_hostile::{WASIS, is_good, up};
 use crate::up_http::memory_peak;
-use crate::up_kitchen::KITCHENS;
+use crate::up_kitchen::{KITCHENS, P2_STD, P3_STD};
 
 const LIMIT_BYTES: u64 = 48 << 20;
 const LIMITS: &str = "limits = { memory = \"48MiB\", cpu = \"30s\" }";
 
-/// For what the engine and its threads take beside the guest's memory.
-const BESIDE_BYTES: u64 = 24 << 20;
+/// What the process may grow by: the allocator keeps some of what earlier instances had in the
+/// arenas of other threads. Uncounted, it would be 1.2 GB.
+const GROWTH_MAX_BYTES: u64 = 3 * LIMIT_BYTES;
 
-/// One instance at its limit takes no more than the limit, text on the host included; the log says
-/// what was met, and nothing is left of it.
+/// An instance meets its limit with text on the host, the log says so, and nothing is left of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn text_on_the_host_counts_to_the_memory_limit() {
     for wasi in WASIS {
@@ -32,8 +32,8 @@ async fn text_on_the_host_counts_to_the_memory_limit() {
             is_good(&up, &at).await;
         }
         let peak = memory_peak(up.server.id());
-        let most = before + LIMIT_BYTES + BESIDE_BYTES;
-        assert!(peak <= most, "{wasi:?}: {before} bytes grew to {peak}");
+        let growth = peak.saturating_sub(before);
+        assert!(growth <= GROWTH_MAX_BYTES, "{wasi:?}: {growth} bytes");
     }
 }
 
@@ -51,16 +51,39 @@ async fn text_that_is_gone_is_given_back() {
     }
 }
 
+/// The host gives back an error, or ends a guest that hands it too much in one call.
 #[tokio::test(flavor = "multi_thread")]
 async fn methods_are_short() {
     for wasi in WASIS {
         let up = up(wasi, LIMITS);
-        let answer = get(up.addr, "/kept/method").await;
+        let answer = get(up.addr, "/kept/method?3").await;
+        let told = (answer.status, answer.text());
+        assert_eq!(told, (200, "refused\n"), "{wasi:?}");
+        let answer = get(up.addr, "/kept/method?8").await;
+        assert_eq!(answer.status, 500, "{wasi:?}");
+        for part in ["too much for one call of the host", "4 MiB at most"] {
+            assert!(answer.text().contains(part), "{wasi:?}: {}", answer.text());
+        }
+        is_good(&up, "the method").await;
+    }
+}
+
+/// No guest needs large calls to read and write large files.
+#[tokio::test(flavor = "multi_thread")]
+async fn large_files_go_through_small_calls() {
+    let contents: Vec<u8> = (0..12_000_000_u32).map(|number| number as u8).collect();
+    for kitchen in [P2_STD, P3_STD] {
+        let up =
+            kitchen.up_with("grants = { files = [\"data:/data:rw\"] }\nlimits = { cpu = \"30s\" }");
+        up.sandbox.put("data/large", &contents);
+        let answer = get(up.addr, "/copy?path=/data/large&to=/data/copy").await;
         assert_eq!(
             (answer.status, answer.text()),
-            (200, "refused\n"),
-            "{wasi:?}"
+            (200, "copied\n"),
+            "{kitchen}"
         );
+        let copy = std::fs::read(up.sandbox.work().join("data/copy")).unwrap();
+        assert!(copy == contents, "{kitchen}: {} bytes", copy.len());
     }
 }
 
