@@ -130,6 +130,16 @@ impl Fault {
             };
         }
         let message = clip(format_args!("{}", error.root_cause()));
+        // Wasmtime has no type for it.
+        if message.ends_with("fuel allocated for hostcalls has been exhausted") {
+            let told = "the guest gave too much for one call of the host";
+            return Fault {
+                backtrace,
+                ..Fault::new(FaultKind::Guest, told).with_hint(
+                    "a call takes 4 MiB at most (64 MiB in `wharf run`): give it in pieces",
+                )
+            };
+        }
         let kind = if backtrace.is_some() {
             FaultKind::Guest
         } else {

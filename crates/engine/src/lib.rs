@@ -69,7 +69,10 @@ impl Engine {
         store.limiter(|state| state.limits());
         let handles = store.data_mut().limits().handles_max();
         store.set_max_component_handles(handles);
-        store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
+        store.set_hostcall_fuel(match self.profile() {
+            Profile::Serve => SERVING_HOSTCALL_BYTES_MAX,
+            Profile::Command => COMMAND_HOSTCALL_BYTES_MAX,
+        });
         if let Some(ticker) = self.ticker() {
             store.data_mut().limits().keep_awake(ticker.awake());
             store.set_epoch_deadline(1);
@@ -86,5 +89,9 @@ impl Engine {
     }
 }
 
-/// Bytes that one host call may copy out of a guest (lists, strings) before it traps.
-const HOSTCALL_BYTES_MAX: usize = 64 << 20;
+/// Bytes that one host call may copy out of a guest (lists, strings) before it traps. Many guests
+/// are at such calls side by side, and nothing counts these copies while a call lasts.
+const SERVING_HOSTCALL_BYTES_MAX: usize = 4 << 20;
+
+/// The same for a program that has the process for itself.
+const COMMAND_HOSTCALL_BYTES_MAX: usize = 64 << 20;

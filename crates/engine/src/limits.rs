@@ -23,7 +23,7 @@ pub(crate) const TABLE_ELEMENTS_MAX: usize = 100_000;
 /// A limit that a guest met.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LimitHit {
-    /// All memories and tables of the instance together.
+    /// All memories and tables of the instance together, and what the host keeps for it.
     Memory {
         /// What is allowed.
         limit: ByteSize,
@@ -151,8 +151,8 @@ pub struct StoreLimits {
 }
 
 impl StoreLimits {
-    /// Limits of `memory` over all memories and tables, `handles` open resource handles, and
-    /// the CPU time that `meter` allows; under the app's budget `shared` if there is one.
+    /// Limits of `memory` over all memories, tables and [charges](StoreLimits::charge), `handles`
+    /// open resource handles, and the CPU time that `meter` allows; under the app's budget `shared` if there is one.
     pub fn new(
         memory: ByteSize,
         handles: usize,
@@ -187,7 +187,7 @@ impl StoreLimits {
         &self.meter
     }
 
-    /// Bytes that the store's memories and tables use now.
+    /// Bytes that the store's memories and tables use now, and what is charged to it.
     pub fn memory_used(&self) -> ByteSize {
         ByteSize(self.memory_used)
     }
@@ -213,18 +213,20 @@ impl StoreLimits {
         hit
     }
 
-    fn grow(&mut self, bytes: u64) -> bool {
-        self.granted = 0;
-        let Some(total) = self
-            .memory_used
-            .checked_add(bytes)
-            .filter(|total| *total <= self.memory_max)
-        else {
-            self.hit = Some(LimitHit::Memory {
-                limit: ByteSize(self.memory_max),
-            });
-            return false;
+    /// Counts `bytes` that the host keeps for the guest as though they lay in its memory, until
+    /// they are given back or the store is dropped.
+    ///
+    /// # Errors
+    /// The limit that this would exceed; nothing is counted then, and the limit is not noted as
+    /// [hit](StoreLimits::hit): the caller ends the guest with it.
+    pub fn charge(&mut self, bytes: u64) -> Result<(), LimitHit> {
+        let over = LimitHit::Memory {
+            limit: ByteSize(self.memory_max),
         };
+        let total = self.memory_used.checked_add(bytes).ok_or(over.clone())?;
+        if total > self.memory_max {
+            return Err(over);
+        }
         let need = match total <= SMALL_INSTANCE_BYTES {
             true => Need::Little,
             false => Need::Much,
@@ -232,24 +234,42 @@ impl StoreLimits {
         if let Some(budget) = &self.shared
             && let Err(full) = budget.take(bytes, need)
         {
-            self.hit = Some(LimitHit::SharedMemory {
+            return Err(LimitHit::SharedMemory {
                 whose: full.name().to_owned(),
                 limit: ByteSize(full.limit()),
             });
-            return false;
         }
         self.memory_used = total;
-        self.granted = bytes;
-        true
+        Ok(())
+    }
+
+    /// Undoes charges of `bytes` in all: the host let go of what it kept.
+    pub fn give_back(&mut self, bytes: u64) {
+        let bytes = bytes.min(self.memory_used);
+        self.memory_used -= bytes;
+        if let Some(budget) = &self.shared {
+            budget.give_back(bytes);
+        }
+    }
+
+    fn grow(&mut self, bytes: u64) -> bool {
+        self.granted = 0;
+        match self.charge(bytes) {
+            Ok(()) => {
+                self.granted = bytes;
+                true
+            }
+            Err(hit) => {
+                self.hit = Some(hit);
+                false
+            }
+        }
     }
 
     /// What was granted last is not there.
     fn failed(&mut self) {
         let bytes = std::mem::take(&mut self.granted);
-        self.memory_used -= bytes;
-        if let Some(budget) = &self.shared {
-            budget.give_back(bytes);
-        }
+        self.give_back(bytes);
     }
 }
 
@@ -374,6 +394,26 @@ mod tests {
         assert_eq!((limits.memory_used().0, app.used()), (300, 300));
         limits.memory_grow_failed(refused()).unwrap();
         assert_eq!((limits.memory_used().0, node.used()), (300, 300));
+    }
+
+    #[test]
+    fn charges_count_like_memories_until_they_are_given_back() {
+        let node = Budget::of_node(1000);
+        let app = Budget::of_app("a", None, &node);
+        let mut limits = limits(800, Some(&app));
+        assert!(limits.memory_growing(0, 300, None).unwrap());
+        limits.charge(400).unwrap();
+        assert_eq!((limits.memory_used().0, node.used()), (700, 700));
+        let refused = limits.charge(101).unwrap_err();
+        assert_eq!(refused.to_string(), "memory limit of 800B met");
+        assert!(limits.charge(u64::MAX).is_err());
+        assert!(limits.hit().is_none(), "the caller tells");
+        assert!(!limits.memory_growing(300, 401, None).unwrap());
+        limits.give_back(400);
+        assert_eq!((limits.memory_used().0, node.used()), (300, 300));
+        assert!(limits.memory_growing(300, 800, None).unwrap());
+        drop(limits);
+        assert_eq!(node.used(), 0);
     }
 
     #[test]

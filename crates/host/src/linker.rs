@@ -9,7 +9,7 @@ use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemCtxView, WasiFilesyste
 use wasmtime_wasi::p2::bindings::filesystem::preopens;
 use wharf_engine::Engine;
 
-use crate::capability::{files, net, stdio};
+use crate::capability::{files, http, net, stdio};
 use crate::denial::Denial;
 use crate::imports::{component_imports, module_imports};
 use crate::link_error::LinkError;
@@ -48,6 +48,7 @@ impl Host {
             PreopensView(state)
         })?;
         files::p2::link(&mut linker)?;
+        http::kept::link(&mut linker)?;
         net::link(&mut linker)?;
         stdio::link(&mut linker)?;
         linker.allow_shadowing(false);

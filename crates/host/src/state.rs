@@ -9,6 +9,7 @@ use wharf_engine::{StoreLimits, StoreState};
 
 use crate::authority::Authority;
 use crate::capability::http::Hooks;
+use crate::capability::http::kept::Kept;
 use crate::capability::net::NetPolicy;
 use crate::denial::Denials;
 use crate::folder::{AuthorityError, Folder};
@@ -29,6 +30,7 @@ pub struct InstanceState {
     pub(crate) table: ResourceTable,
     pub(crate) wasi: WasiCtx,
     http: WasiHttpCtx,
+    pub(crate) kept: Kept,
     hooks: Hooks,
     pub(crate) denials: Denials,
     pub(crate) folders: Arc<[Folder]>,
@@ -89,6 +91,7 @@ impl InstanceState {
             table,
             wasi: builder.build(),
             http,
+            kept: Kept::default(),
             hooks: Hooks::new(Arc::clone(&authority.http), outgoing.clone()),
             net: Arc::clone(&authority.net),
             outgoing,

@@ -8,6 +8,7 @@ mod answers;
 mod canary;
 mod compute;
 mod host;
+mod kept;
 mod memory;
 
 use wharf_sdk::http::StatusCode;
@@ -50,6 +51,11 @@ async fn handle(request: Request) -> Result<Response> {
         "/timers" => host::wait_for_many_timers().await,
         "/random" => host::draw_random_bytes(),
         "/outgoing" => host::ask_without_end(&request).await,
+
+        "/kept/fields" => kept::fields(),
+        "/kept/paths" => kept::paths(),
+        "/kept/method" => kept::method(number),
+        "/kept/dropped" => kept::dropped(),
 
         "/canary/put" | "/other/canary/put" => canary::put(number),
         "/canary/find" | "/other/canary/find" => canary::find(number),

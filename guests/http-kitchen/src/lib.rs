@@ -52,6 +52,8 @@ async fn handle(request: Request) -> Result<Response> {
         #[cfg(feature = "std")]
         "/fs" => system::file(&query),
         #[cfg(feature = "std")]
+        "/copy" => system::copy(&query),
+        #[cfg(feature = "std")]
         "/exit" => system::exit(&query),
 
         "/panic" => faults::panic(),

@@ -22,6 +22,17 @@ pub(crate) fn file(query: &Query) -> Result<Response> {
     })
 }
 
+/// Copies the file at `?path=` to `?to=`, each in one go.
+pub(crate) fn copy(query: &Query) -> Result<Response> {
+    let path = query.text("path").unwrap_or("/data/hello.txt");
+    let to = query.text("to").unwrap_or("/data/copy");
+    let copied = std::fs::read(path).and_then(|bytes| std::fs::write(to, bytes));
+    Ok(match copied {
+        Ok(()) => "copied\n".into_response(),
+        Err(error) => format!("error: {error}\n").into_response(),
+    })
+}
+
 /// Ends the program with `?code=`.
 pub(crate) fn exit(query: &Query) -> Result<Response> {
     std::process::exit(query.number("code", 1) as i32)

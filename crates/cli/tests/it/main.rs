@@ -26,6 +26,7 @@ mod up_hostile;
 mod up_http;
 mod up_http1;
 mod up_http2;
+mod up_kept;
 mod up_kitchen;
 mod up_limits;
 mod up_process;

@@ -10,14 +10,14 @@ use crate::up_client::{Answer, Client, Raw, Upstream, Wire, get, get_request, st
 use crate::up_kitchen::{Up, sandbox};
 
 const GOOD: &str = "alive\n";
-const WASIS: [Wasi; 2] = [Wasi::P2, Wasi::P3];
+pub(crate) const WASIS: [Wasi; 2] = [Wasi::P2, Wasi::P3];
 
 /// Limits that are met soon.
 const TIGHT: &str = "limits = { cpu = \"200ms\", time = \"3s\", body_idle = \"1s\", \
     handles = 2000, log = \"64KiB\", response = \"8MiB\" }";
 
 /// Serves the hostile guest at all routes, and as another component below `/other`.
-fn up(wasi: Wasi, settings: &str) -> Up {
+pub(crate) fn up(wasi: Wasi, settings: &str) -> Up {
     eprintln!("{wasi:?}, with {settings}");
     let sandbox = sandbox();
     sandbox.copy(guests::hostile(wasi), "hostile.wasm");
@@ -34,7 +34,7 @@ fn up(wasi: Wasi, settings: &str) -> Up {
     Up::start_here(sandbox, &[])
 }
 
-async fn is_good(up: &Up, at: &str) {
+pub(crate) async fn is_good(up: &Up, at: &str) {
     for path in ["/", "/other"] {
         let answer = get(up.addr, path).await;
         assert_eq!((answer.status, answer.text()), (200, GOOD), "{path}, {at}");

@@ -72,7 +72,7 @@ async fn an_echo_comes_back_while_the_request_goes_on() {
 }
 
 /// The largest that the process's memory has been, in bytes.
-fn memory_peak(pid: u32) -> u64 {
+pub(crate) fn memory_peak(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmHWM:"));
     let kib = line.unwrap().split_whitespace().nth(1).unwrap();

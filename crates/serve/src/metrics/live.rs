@@ -107,7 +107,7 @@ impl Sources {
             .iter()
             .map(|(app, budget)| (app, bytes(budget.used())));
         let unit = Some(&Unit::Bytes);
-        let help = "Memories and tables of all instances; without an app, of the node";
+        let help = "Memories, tables and kept text of all instances; without an app, of the node";
         family(encoder, "guest_memory", help, unit, used)?;
         let limits = budgets
             .iter()

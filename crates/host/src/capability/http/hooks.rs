@@ -11,6 +11,7 @@ use http_body_util::BodyExt;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use super::connect::{Refused, TooMany, Unresolved};
+use super::kept::BODY_CHUNK_BYTES;
 use super::{HttpClient, IdleBody};
 use crate::outgoing::Outgoing;
 use crate::output::GuestOutput;
@@ -56,6 +57,14 @@ impl WasiHttpHooks for Hooks {
     /// The client writes `host`, from the address in its one form.
     fn set_host_header(&mut self) -> bool {
         false
+    }
+
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        BODY_CHUNK_BYTES
+    }
+
+    fn p3_outgoing_body_chunk_size(&mut self) -> usize {
+        BODY_CHUNK_BYTES
     }
 
     fn send_request(

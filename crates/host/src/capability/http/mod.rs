@@ -4,6 +4,8 @@
 //! that is a request of its own. The addresses that the name resolves to are looked at on every
 //! new connection, which goes to one of the very addresses that were looked at.
 //!
+//! What the host keeps of a guest's requests is counted to the guest's memory.
+//!
 //! Pools are not shared between components: nobody finds a connection that another's request, or
 //! the way it signed in, has left its mark on.
 
@@ -11,6 +13,7 @@ mod client;
 mod connect;
 mod hooks;
 mod idle;
+pub(crate) mod kept;
 mod policy;
 
 pub(crate) use client::{HttpClient, Tls};

@@ -1,0 +1,180 @@
+//! The calls of WASI 0.2 that keep text.
+
+use wasmtime::component::{Linker, Resource};
+use wasmtime_wasi_http::p2::HeaderResult;
+use wasmtime_wasi_http::p2::bindings::http::types::{
+    ErrorCode, HeaderError, HostFields, HostOutgoingRequest, HostOutgoingResponse,
+    HostResponseOutparam, Method,
+};
+use wasmtime_wasi_http::p2::types as engine;
+use wasmtime_wasi_http::{FieldMap, WasiHttpView};
+
+use super::{BODY_BYTES, HANDLE_BYTES, METHOD_BYTES_MAX, of_entry, of_fields};
+use crate::state::InstanceState;
+
+/// The version that the engine's own bindings define; others find it by compatibility.
+const TYPES: &str = "wasi:http/types@0.2.12";
+
+/// Bytes of the text of one error that are kept.
+const ERROR_BYTES_MAX: usize = 1 << 10;
+
+type Fields = Resource<FieldMap>;
+type Request = Resource<engine::HostOutgoingRequest>;
+type Response = Resource<engine::HostOutgoingResponse>;
+type Answer<T> = wasmtime::Result<(Result<T, HeaderError>,)>;
+
+pub(super) fn link(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
+    let mut types = linker.instance(TYPES)?;
+    types.func_wrap("[constructor]fields", |mut store, (): ()| {
+        let state = store.data_mut();
+        state.keep(HANDLE_BYTES)?;
+        Ok((HostFields::new(&mut state.http())?,))
+    })?;
+    types.func_wrap(
+        "[static]fields.from-list",
+        |mut store, (entries,): (Vec<(String, Vec<u8>)>,)| {
+            let state = store.data_mut();
+            let each = entries.iter();
+            let bytes: usize = each
+                .map(|(name, value)| of_entry(name.len(), value.len()))
+                .sum();
+            state.keep(HANDLE_BYTES + bytes)?;
+            answer(HostFields::from_list(&mut state.http(), entries))
+        },
+    )?;
+    types.func_wrap(
+        "[method]fields.set",
+        |mut store, (fields, name, values): (Fields, String, Vec<Vec<u8>>)| {
+            let state = store.data_mut();
+            let each = values.iter();
+            let bytes = each.map(|value| of_entry(name.len(), value.len())).sum();
+            state.keep(bytes)?;
+            answer(HostFields::set(&mut state.http(), fields, name, values))
+        },
+    )?;
+    types.func_wrap(
+        "[method]fields.append",
+        |mut store, (fields, name, value): (Fields, String, Vec<u8>)| {
+            let state = store.data_mut();
+            state.keep(of_entry(name.len(), value.len()))?;
+            answer(HostFields::append(&mut state.http(), fields, name, value))
+        },
+    )?;
+    types.func_wrap("[method]fields.clone", |mut store, (fields,): (Fields,)| {
+        let state = store.data_mut();
+        // The copy is made when either is changed, which no call can tell.
+        let bytes = of_fields(state.table.get(&fields)?);
+        state.keep(bytes)?;
+        Ok((HostFields::clone(&mut state.http(), fields)?,))
+    })?;
+    types.func_wrap(
+        "[method]outgoing-request.set-method",
+        |mut store, (request, method): (Request, Method)| {
+            let state = store.data_mut();
+            if let Method::Other(name) = &method {
+                if name.len() > METHOD_BYTES_MAX {
+                    return Ok((Err(()),));
+                }
+                state.keep(name.len())?;
+            }
+            let set = HostOutgoingRequest::set_method(&mut state.http(), request, method)?;
+            Ok((set,))
+        },
+    )?;
+    types.func_wrap(
+        "[method]outgoing-request.set-path-with-query",
+        |mut store, (request, path): (Request, Option<String>)| {
+            let state = store.data_mut();
+            state.keep(path.as_ref().map_or(0, String::len))?;
+            let set = HostOutgoingRequest::set_path_with_query(&mut state.http(), request, path)?;
+            Ok((set,))
+        },
+    )?;
+    types.func_wrap(
+        "[method]outgoing-request.set-authority",
+        |mut store, (request, authority): (Request, Option<String>)| {
+            let state = store.data_mut();
+            state.keep(authority.as_ref().map_or(0, String::len))?;
+            let set = HostOutgoingRequest::set_authority(&mut state.http(), request, authority)?;
+            Ok((set,))
+        },
+    )?;
+    types.func_wrap(
+        "[method]outgoing-request.body",
+        |mut store, (request,): (Request,)| {
+            let state = store.data_mut();
+            state.keep(BODY_BYTES)?;
+            Ok((HostOutgoingRequest::body(&mut state.http(), request)?,))
+        },
+    )?;
+    types.func_wrap(
+        "[method]outgoing-response.body",
+        |mut store, (response,): (Response,)| {
+            let state = store.data_mut();
+            state.keep(BODY_BYTES)?;
+            Ok((HostOutgoingResponse::body(&mut state.http(), response)?,))
+        },
+    )?;
+    types.func_wrap(
+        "[static]response-outparam.set",
+        |mut store,
+         (param, mut response): (
+            Resource<engine::HostResponseOutparam>,
+            Result<Response, ErrorCode>,
+        )| {
+            if let Err(error) = &mut response
+                && let Some(text) = text_of(error)
+            {
+                cut(text);
+            }
+            HostResponseOutparam::set(&mut store.data_mut().http(), param, response)
+        },
+    )
+}
+
+fn answer<T>(result: HeaderResult<T>) -> Answer<T> {
+    match result {
+        Ok(value) => Ok((Ok(value),)),
+        Err(error) => Ok((Err(error.downcast()?),)),
+    }
+}
+
+/// The guest's own words in an error.
+fn text_of(error: &mut ErrorCode) -> Option<&mut String> {
+    match error {
+        ErrorCode::DnsError(about) => about.rcode.as_mut(),
+        ErrorCode::TlsAlertReceived(about) => about.alert_message.as_mut(),
+        ErrorCode::HttpRequestHeaderSize(about) => about.as_mut()?.field_name.as_mut(),
+        ErrorCode::HttpRequestTrailerSize(about)
+        | ErrorCode::HttpResponseHeaderSize(about)
+        | ErrorCode::HttpResponseTrailerSize(about) => about.field_name.as_mut(),
+        ErrorCode::HttpResponseTransferCoding(text)
+        | ErrorCode::HttpResponseContentCoding(text)
+        | ErrorCode::InternalError(text) => text.as_mut(),
+        _ => None,
+    }
+}
+
+fn cut(text: &mut String) {
+    text.truncate(text.floor_char_boundary(ERROR_BYTES_MAX));
+    text.shrink_to_fit();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_of_errors_is_cut_between_characters() {
+        let mut error = ErrorCode::InternalError(Some("ä".repeat(1 << 20) + "!"));
+        cut(text_of(&mut error).unwrap());
+        assert_eq!(text_of(&mut error).unwrap().len(), 1024);
+        let mut odd = "a".to_owned() + &"ä".repeat(1000);
+        cut(&mut odd);
+        assert_eq!(odd.len(), 1023);
+        let mut short = "short".to_owned();
+        cut(&mut short);
+        assert_eq!(short, "short");
+        assert!(text_of(&mut ErrorCode::LoopDetected).is_none());
+    }
+}
