@@ -79,10 +79,13 @@ impl Budget {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Takes one, until what comes back is dropped. `None` if there is none for this app.
-    pub fn take_one(self: &Arc<Self>) -> Option<Taken> {
-        self.take(1, Need::Much).ok()?;
-        Some(Taken(Arc::clone(self)))
+    /// Takes `amount`, until what comes back is dropped. `None` if this app cannot have so much.
+    pub fn hold(self: &Arc<Self>, amount: u64) -> Option<Held> {
+        self.take(amount, Need::Much).ok()?;
+        Some(Held {
+            budget: Arc::clone(self),
+            amount,
+        })
     }
 
     /// Takes `amount`, or names the budget that has no room.
@@ -125,13 +128,16 @@ impl Budget {
     }
 }
 
-/// One of what a budget counts, until it is dropped.
+/// Part of a budget, until it is dropped.
 #[derive(Debug)]
-pub struct Taken(Arc<Budget>);
+pub struct Held {
+    budget: Arc<Budget>,
+    amount: u64,
+}
 
-impl Drop for Taken {
+impl Drop for Held {
     fn drop(&mut self) {
-        self.0.give_back(1);
+        self.budget.give_back(self.amount);
     }
 }
 
@@ -184,9 +190,9 @@ mod tests {
         assert_eq!((app.used(), node.used()), (6, 6));
         app.set_limit(None);
         assert_eq!(app.limit(), 1000);
-        let taken = app.take_one().unwrap();
-        assert_eq!(node.used(), 7);
-        drop(taken);
+        let held = app.hold(3).unwrap();
+        assert_eq!(node.used(), 9);
+        drop(held);
         assert_eq!(node.used(), 6);
         assert!(app.take(u64::MAX, Need::Little).is_err());
         assert_eq!(

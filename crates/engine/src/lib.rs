@@ -36,11 +36,11 @@ mod told;
 mod turn;
 
 pub use account::CpuAccount;
-pub use budget::{Budget, Taken};
+pub use budget::{Budget, Held};
 pub use cache::{CacheError, CacheKey, CodeCache};
 pub use compile_limits::CompileLimits;
 pub use compiler::{CompileError, Compiler, compile_child_main};
-pub use config::{Engine, EngineError, EngineOptions, FeatureSet, PoolSize, Profile};
+pub use config::{Engine, EngineError, EngineOptions, FeatureSet, PoolSize, Profile, places_of};
 pub use fault::{Fault, FaultKind};
 pub use lane::SlowLane;
 pub use limits::{LimitHit, StoreLimits};

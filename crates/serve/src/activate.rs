@@ -8,7 +8,8 @@ use std::time::SystemTime;
 use http::HeaderValue;
 use wharf_artifact::AppArtifact;
 use wharf_engine::{
-    Budget, CacheError, CodeCache, Compiler, Engine, EngineError, EngineOptions, PoolSize, SlowLane,
+    Budget, CacheError, CodeCache, Compiler, Engine, EngineError, EngineOptions, PoolSize,
+    SlowLane, places_of,
 };
 use wharf_host::{Authority, AuthorityError, Denials, Egress, EgressRules, Host, LinkError};
 use wharf_manifest::{
@@ -352,6 +353,7 @@ impl Activation<'_> {
             limits,
             lane: runtime.lane.for_component(),
             budgets: self.budgets.clone(),
+            places: places_of(&code),
             log: runtime.log.clone(),
             metrics,
         };

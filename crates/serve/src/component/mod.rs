@@ -45,6 +45,8 @@ pub(crate) struct Blueprint {
     pub(crate) limits: Limits,
     pub(crate) lane: SlowLane,
     pub(crate) budgets: AppBudgets,
+    /// Instances' places in the engine's pool that one of it takes.
+    pub(crate) places: u64,
     pub(crate) log: Log,
     pub(crate) metrics: Arc<ComponentMetrics>,
 }
@@ -96,7 +98,7 @@ impl Blueprint {
         let slot = self
             .budgets
             .instances
-            .take_one()
+            .hold(self.places)
             .ok_or_else(|| Fault::limit(LimitHit::Instances))?;
         let account = self.metrics.cpu().clone();
         let meter = CpuMeter::new(self.limits.cpu, self.lane.clone(), account);

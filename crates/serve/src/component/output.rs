@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::{HeaderMap, Method, Uri};
 use wasmtime::component::GuestTaskId;
-use wharf_engine::Taken;
+use wharf_engine::Held;
 use wharf_host::{GuestOutput, OutgoingCall, OutputStream};
 use wharf_manifest::ByteSize;
 
@@ -26,7 +26,7 @@ struct Shared {
     origin: Origin,
     requests: Mutex<Requests>,
     /// Counts the instance while it lives.
-    _alive: (LiveInstance, Taken),
+    _alive: (LiveInstance, Held),
 }
 
 /// Whose output it is, and where it goes.
@@ -69,7 +69,7 @@ impl InstanceOutput {
         app: Arc<str>,
         component: Arc<str>,
         budget: ByteSize,
-        alive: (LiveInstance, Taken),
+        alive: (LiveInstance, Held),
     ) -> InstanceOutput {
         InstanceOutput(Arc::new(Shared {
             origin: Origin {
