@@ -397,6 +397,12 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let held = thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
+            // An answer before the question is none.
+            let mut asked = Vec::new();
+            let mut byte = [0];
+            while !asked.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() == 1 {
+                asked.push(byte[0]);
+            }
             stream
                 .write_all(format!("{head}\r\nso far").as_bytes())
                 .unwrap();

@@ -161,9 +161,12 @@ mod tests {
             "db.internal",
             Ok(&["10.0.0.5"]),
         );
+        // A network is open to grants of it, not to any name that leads there.
+        let network = Some(&["10.0.0.0/8"][..]);
+        check(&["db.internal:1"], network, "db.internal", Err(Denied));
         check(
-            &["db.internal:1"],
-            Some(&["10.0.0.0/8"]),
+            &["db.internal:1", "10.0.0.0/8:*"],
+            network,
             "db.internal",
             Ok(&["10.0.0.5"]),
         );
