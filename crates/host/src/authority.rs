@@ -13,7 +13,6 @@ use crate::denial::Denials;
 use crate::egress::Egress;
 use crate::folder::{AuthorityError, Folder};
 use crate::outgoing::Outgoing;
-use crate::resolver::LookupShare;
 
 /// Grants turned into what an instance needs: opened once, shared by all instances.
 #[derive(Debug, Clone)]
@@ -45,7 +44,7 @@ impl Authority {
             .iter()
             .map(|grant| Folder::of(grant, base))
             .collect::<Result<Vec<_>, _>>()?;
-        let share = LookupShare::default();
+        let share = egress.share.clone();
         let net = net::NetPolicy::new(
             grants.net.clone(),
             egress.clone(),

@@ -8,7 +8,7 @@ use wharf_manifest::PrivateAddress;
 use crate::address_class::{AddressClass, embedded_v4};
 use crate::capability::http::Tls;
 use crate::denial::{Denial, Remedy};
-use crate::resolver::Resolver;
+use crate::resolver::{LookupShare, Resolver};
 
 /// What a node refuses whatever the manifests of its apps ask for.
 ///
@@ -147,6 +147,7 @@ pub struct Egress {
     pub(crate) rules: EgressRules,
     pub(crate) resolver: Arc<Resolver>,
     pub(crate) tls: Arc<Tls>,
+    pub(crate) share: LookupShare,
 }
 
 impl Egress {
@@ -156,6 +157,15 @@ impl Egress {
             rules,
             resolver: Arc::new(Resolver::of_the_system()),
             tls: Arc::default(),
+            share: LookupShare::default(),
+        }
+    }
+
+    /// The same way out for another app, which has look-ups of its own at once.
+    pub fn of_app(&self) -> Egress {
+        Egress {
+            share: LookupShare::default(),
+            ..self.clone()
         }
     }
 
@@ -173,6 +183,7 @@ impl Egress {
             rules,
             resolver: Arc::new(resolver),
             tls: Arc::default(),
+            share: LookupShare::default(),
         }
     }
 }

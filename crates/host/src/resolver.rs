@@ -27,8 +27,8 @@ const ADDRESS_FRESH: Duration = Duration::from_secs(60);
 const LOOKUP_TIME: Duration = Duration::from_secs(5);
 /// Calls of the system's resolver at once, well below the 512 threads that tokio blocks at most.
 const LOOKUPS_MAX: usize = 64;
-/// Of these, one component's.
-const LOOKUPS_PER_COMPONENT_MAX: usize = 8;
+/// Of these, one app's.
+const LOOKUPS_PER_APP_MAX: usize = 8;
 /// Names remembered.
 const NAMES_MAX: usize = 4096;
 /// Addresses kept of one answer.
@@ -61,13 +61,13 @@ impl fmt::Debug for Resolver {
     }
 }
 
-/// How many names a component may have looked up at once.
+/// How many names an app may have looked up at once.
 #[derive(Debug, Clone)]
 pub(crate) struct LookupShare(Arc<Semaphore>);
 
 impl Default for LookupShare {
     fn default() -> LookupShare {
-        LookupShare(Arc::new(Semaphore::new(LOOKUPS_PER_COMPONENT_MAX)))
+        LookupShare(Arc::new(Semaphore::new(LOOKUPS_PER_APP_MAX)))
     }
 }
 
@@ -459,7 +459,7 @@ mod tests {
             resolver.lookup_time = Duration::from_millis(20);
             let resolver = Arc::new(resolver);
             let (greedy, neighbour) = (LookupShare::default(), LookupShare::default());
-            for number in 0..LOOKUPS_PER_COMPONENT_MAX * 3 {
+            for number in 0..LOOKUPS_PER_APP_MAX * 3 {
                 let answer = resolver.resolve(&format!("hang{number}"), &greedy).await;
                 assert_eq!(answer, Err(LookupFailure::Temporary));
             }
@@ -470,7 +470,7 @@ mod tests {
             );
             assert_eq!(
                 resolver.at_once.available_permits(),
-                LOOKUPS_MAX - LOOKUPS_PER_COMPONENT_MAX
+                LOOKUPS_MAX - LOOKUPS_PER_APP_MAX
             );
             // … and others have theirs.
             assert_eq!(

@@ -60,6 +60,7 @@ pub struct Runtime {
 pub(crate) struct AppBudgets {
     pub(crate) memory: Arc<Budget>,
     pub(crate) instances: Arc<Budget>,
+    egress: Egress,
 }
 
 /// What an operator decides for an app.
@@ -187,6 +188,7 @@ impl Runtime {
             let budgets = AppBudgets {
                 memory: Budget::of_app(app, memory, &self.memory),
                 instances: Budget::of_app(app, None, &self.instances),
+                egress: self.egress.of_app(),
             };
             self.metrics.watch_memory(app, &budgets.memory);
             budgets
@@ -338,7 +340,7 @@ impl Activation<'_> {
             &component.grants,
             self.base,
             limits.outgoing,
-            &runtime.egress.under(self.egress.clone()),
+            &self.budgets.egress.under(self.egress.clone()),
             denials,
         )
         .map_err(|source| ActivateError::Grant {
