@@ -152,7 +152,8 @@ pub struct StoreLimits {
 
 impl StoreLimits {
     /// Limits of `memory` over all memories, tables and [charges](StoreLimits::charge), `handles`
-    /// open resource handles, and the CPU time that `meter` allows; under the app's budget `shared` if there is one.
+    /// open resource handles, and the CPU time that `meter` allows; under the app's budget
+    /// `shared` if there is one.
     pub fn new(
         memory: ByteSize,
         handles: usize,
@@ -275,9 +276,7 @@ impl StoreLimits {
 
 impl Drop for StoreLimits {
     fn drop(&mut self) {
-        if let Some(budget) = &self.shared {
-            budget.give_back(self.memory_used);
-        }
+        self.give_back(self.memory_used);
     }
 }
 

@@ -2,18 +2,17 @@
 
 use wasmtime::component::{Linker, Resource};
 use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemView};
-use wasmtime_wasi::p2::FsResult;
 use wasmtime_wasi::p2::bindings::filesystem::types::{
-    DescriptorFlags, ErrorCode, HostDescriptor, OpenFlags, PathFlags,
+    DescriptorFlags, HostDescriptor, OpenFlags, PathFlags,
 };
 
+use crate::capability::answer;
 use crate::capability::files::{no_writing, read_only_of};
 use crate::state::InstanceState;
 
 /// The version that the engine's own bindings define; others find it by compatibility.
 const TYPES: &str = "wasi:filesystem/types@0.2.12";
 
-type Answer<T> = wasmtime::Result<(Result<T, ErrorCode>,)>;
 type Folder = Resource<Descriptor>;
 
 /// Puts the calls that write before those of the engine's own WASI.
@@ -95,13 +94,6 @@ pub(crate) fn link(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
             })
         },
     )
-}
-
-fn answer<T>(result: FsResult<T>) -> Answer<T> {
-    match result {
-        Ok(value) => Ok((Ok(value),)),
-        Err(error) => Ok((Err(error.downcast()?),)),
-    }
 }
 
 /// Notes that the guest is about to write into `folder`, if it may not.

@@ -10,15 +10,17 @@ mod p2;
 mod p3;
 mod policy;
 
+use std::error::Error;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
-use wasmtime::component::Linker;
-use wasmtime_wasi::WasiCtxBuilder;
+use wasmtime::component::{Linker, Resource};
 use wasmtime_wasi::sockets::SocketAddrUse;
+use wasmtime_wasi::{TrappableError, WasiCtxBuilder};
 
-use crate::outgoing::Outgoing;
+use super::answer;
+use crate::outgoing::{Outgoing, Place};
 use crate::state::InstanceState;
 
 pub(crate) use lookup::LookupError;
@@ -29,6 +31,18 @@ pub(crate) use policy::NetPolicy;
 pub(crate) fn link(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
     p2::link(linker)?;
     p3::link(linker)
+}
+
+/// A socket that was made, with its place; without one, its place is free again.
+fn counted<T: 'static, E: Error + Send + Sync + 'static>(
+    state: &InstanceState,
+    made: Result<Resource<T>, TrappableError<E>>,
+    place: Place,
+) -> wasmtime::Result<(Result<Resource<T>, E>,)> {
+    if let Ok(socket) = &made {
+        state.outgoing.opened(socket.rep(), place);
+    }
+    answer(made)
 }
 
 /// Sets an instance's sockets up.

@@ -12,12 +12,11 @@ use wasmtime_wasi::p2::bindings::sockets::network::{
 use wasmtime_wasi::p2::bindings::sockets::tcp::HostTcpSocket;
 use wasmtime_wasi::p2::bindings::sockets::udp::HostUdpSocket;
 use wasmtime_wasi::p2::bindings::sockets::{tcp_create_socket, udp_create_socket};
-use wasmtime_wasi::p2::{DynPollable, Pollable, SocketResult, TcpSocket, UdpSocket, subscribe};
+use wasmtime_wasi::p2::{DynPollable, Pollable, TcpSocket, UdpSocket, subscribe};
 use wasmtime_wasi::runtime::{AbortOnDropJoinHandle, spawn};
 use wasmtime_wasi::sockets::WasiSocketsView;
 
-use super::LookupError;
-use crate::outgoing::Place;
+use super::{LookupError, counted};
 use crate::state::InstanceState;
 
 type Answer<T> = wasmtime::Result<(Result<T, ErrorCode>,)>;
@@ -78,20 +77,6 @@ pub(super) fn link(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
             Ok(())
         },
     )
-}
-
-fn counted<T>(
-    state: &InstanceState,
-    made: SocketResult<Resource<T>>,
-    place: Place,
-) -> Answer<Resource<T>> {
-    match made {
-        Ok(socket) => {
-            state.outgoing.opened(socket.rep(), place);
-            Ok((Ok(socket),))
-        }
-        Err(error) => Ok((Err(error.downcast()?),)),
-    }
 }
 
 fn link_lookup(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {

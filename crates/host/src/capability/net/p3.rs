@@ -14,14 +14,12 @@ use wasmtime_wasi::p3::bindings::sockets::ip_name_lookup::{self, ErrorCode as Lo
 use wasmtime_wasi::p3::bindings::sockets::types::{
     ErrorCode, HostTcpSocket, HostTcpSocketWithStore, HostUdpSocket, IpAddress, IpAddressFamily,
 };
-use wasmtime_wasi::p3::sockets::SocketResult;
 use wasmtime_wasi::sockets::{TcpSocket, UdpSocket, WasiSockets, WasiSocketsView};
 
-use super::LookupError;
+use super::{LookupError, counted};
 use crate::outgoing::Place;
 use crate::state::InstanceState;
 
-type Answer<T> = wasmtime::Result<(Result<T, ErrorCode>,)>;
 type Outcome = Result<(), ErrorCode>;
 
 /// The version that the engine's own bindings define.
@@ -97,20 +95,6 @@ fn sockets<'a>(
     store: &'a mut StoreContextMut<'_, InstanceState>,
 ) -> Access<'a, InstanceState, WasiSockets> {
     Access::new(store.as_context_mut(), |state| state.sockets())
-}
-
-fn counted<T>(
-    state: &InstanceState,
-    made: SocketResult<Resource<T>>,
-    place: Place,
-) -> Answer<Resource<T>> {
-    match made {
-        Ok(socket) => {
-            state.outgoing.opened(socket.rep(), place);
-            Ok((Ok(socket),))
-        }
-        Err(error) => Ok((Err(error.downcast()?),)),
-    }
 }
 
 fn too_many() -> ErrorCode {

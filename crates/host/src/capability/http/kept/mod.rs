@@ -6,9 +6,6 @@
 //! and then calls the engine's own implementation. Nothing tells when they go; what is there
 //! is counted again once much was charged since, so that an instance may live long.
 
-mod p2;
-mod p3;
-
 use std::any::Any;
 
 use wasmtime::component::Linker;
@@ -17,6 +14,91 @@ use wasmtime_wasi_http::p2::types::{HostOutgoingRequest, HostOutgoingResponse};
 use wharf_engine::StoreState;
 
 use crate::state::InstanceState;
+
+/// Puts the calls that keep the text of fields and requests before those of the engine: the same in
+/// both versions of WASI, on types and traits of each. They are named where this is used: `Fields`
+/// and `Request`, `HostFields`, `Method`, and `answer` for what may fail.
+macro_rules! keep_text {
+    ($types:ident, $request:literal, $HostRequest:ident) => {
+        $types.func_wrap("[constructor]fields", |mut store, (): ()| {
+            let state = store.data_mut();
+            state.keep(HANDLE_BYTES)?;
+            Ok((HostFields::new(&mut state.http())?,))
+        })?;
+        $types.func_wrap(
+            "[static]fields.from-list",
+            |mut store, (entries,): (Vec<(String, Vec<u8>)>,)| {
+                let state = store.data_mut();
+                let each = entries.iter();
+                let bytes: usize = each
+                    .map(|(name, value)| of_entry(name.len(), value.len()))
+                    .sum();
+                state.keep(HANDLE_BYTES + bytes)?;
+                answer(HostFields::from_list(&mut state.http(), entries))
+            },
+        )?;
+        $types.func_wrap(
+            "[method]fields.set",
+            |mut store, (fields, name, values): (Fields, String, Vec<Vec<u8>>)| {
+                let state = store.data_mut();
+                let each = values.iter();
+                let bytes = each.map(|value| of_entry(name.len(), value.len())).sum();
+                state.keep(bytes)?;
+                answer(HostFields::set(&mut state.http(), fields, name, values))
+            },
+        )?;
+        $types.func_wrap(
+            "[method]fields.append",
+            |mut store, (fields, name, value): (Fields, String, Vec<u8>)| {
+                let state = store.data_mut();
+                state.keep(of_entry(name.len(), value.len()))?;
+                answer(HostFields::append(&mut state.http(), fields, name, value))
+            },
+        )?;
+        $types.func_wrap("[method]fields.clone", |mut store, (fields,): (Fields,)| {
+            let state = store.data_mut();
+            // The copy is made when either is changed, which no call can tell.
+            let bytes = of_fields(state.table.get(&fields)?);
+            state.keep(bytes)?;
+            Ok((HostFields::clone(&mut state.http(), fields)?,))
+        })?;
+        $types.func_wrap(
+            concat!("[method]", $request, ".set-method"),
+            |mut store, (request, method): (Request, Method)| {
+                let state = store.data_mut();
+                if let Method::Other(name) = &method {
+                    if name.len() > METHOD_BYTES_MAX {
+                        return Ok((Err(()),));
+                    }
+                    state.keep(name.len())?;
+                }
+                let set = $HostRequest::set_method(&mut state.http(), request, method)?;
+                Ok((set,))
+            },
+        )?;
+        $types.func_wrap(
+            concat!("[method]", $request, ".set-path-with-query"),
+            |mut store, (request, path): (Request, Option<String>)| {
+                let state = store.data_mut();
+                state.keep(path.as_ref().map_or(0, String::len))?;
+                let set = $HostRequest::set_path_with_query(&mut state.http(), request, path)?;
+                Ok((set,))
+            },
+        )?;
+        $types.func_wrap(
+            concat!("[method]", $request, ".set-authority"),
+            |mut store, (request, authority): (Request, Option<String>)| {
+                let state = store.data_mut();
+                state.keep(authority.as_ref().map_or(0, String::len))?;
+                let set = $HostRequest::set_authority(&mut state.http(), request, authority)?;
+                Ok((set,))
+            },
+        )?;
+    };
+}
+
+mod p2;
+mod p3;
 
 /// Links the calls that keep text over those of the engine's own `wasi:http`.
 pub(crate) fn link(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
