@@ -45,7 +45,7 @@ const DESCRIPTORS_KEPT: u64 = 256;
 /// then fits; a guest's outgoing calls need some, too.
 pub(crate) fn connections_that_fit(connections: usize) -> usize {
     let mut limit = getrlimit(Resource::Nofile);
-    if limit.current < limit.maximum || limit.maximum.is_none() && limit.current.is_some() {
+    if limit.current != limit.maximum {
         let raised = Rlimit {
             current: limit.maximum,
             maximum: limit.maximum,

@@ -72,14 +72,8 @@ impl Admin {
             };
             let node = Arc::clone(&node);
             let service = service_fn(move |request| {
-                let response = respond(&node, &request);
                 let node = Arc::clone(&node);
-                async move {
-                    Ok::<_, Infallible>(match response {
-                        Answer::Ready(response) => response,
-                        Answer::Metrics => metrics(&node).await,
-                    })
-                }
+                async move { Ok::<_, Infallible>(respond(&node, &request).await) }
             });
             let stream = Patience::new(stream, PATIENCE);
             let connection = http1::Builder::new()
@@ -94,13 +88,8 @@ impl Admin {
     }
 }
 
-enum Answer {
-    Ready(Response<Full<Bytes>>),
-    Metrics,
-}
-
 /// One at a time, on a thread that may block: with many apps it is much text.
-async fn metrics(node: &Arc<Node>) -> Response<Full<Bytes>> {
+async fn metrics(node: &Node) -> Response<Full<Bytes>> {
     static ONE: Mutex<()> = Mutex::const_new(());
     let one = ONE.lock().await;
     let counted = node.metrics().clone();
@@ -115,17 +104,7 @@ async fn metrics(node: &Arc<Node>) -> Response<Full<Bytes>> {
     response
 }
 
-fn respond(node: &Node, request: &Request<Incoming>) -> Answer {
-    if request.uri().path() == "/metrics"
-        && is_meant(request::host(request))
-        && matches!(*request.method(), Method::GET | Method::HEAD)
-    {
-        return Answer::Metrics;
-    }
-    Answer::Ready(respond_at_once(node, request))
-}
-
-fn respond_at_once(node: &Node, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+async fn respond(node: &Node, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     if !is_meant(request::host(request)) {
         return text(
             StatusCode::MISDIRECTED_REQUEST,
@@ -146,6 +125,7 @@ fn respond_at_once(node: &Node, request: &Request<Incoming>) -> Response<Full<By
         return response;
     }
     match path {
+        "/metrics" => metrics(node).await,
         "/healthz" => text(StatusCode::OK, "ok"),
         "/readyz" => match node.readiness() {
             Readiness::Ready => text(StatusCode::OK, "ready"),

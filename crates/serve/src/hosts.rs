@@ -44,8 +44,14 @@ impl Hosts {
         self.others.as_ref()
     }
 
+    /// All apps, one with several names as often.
+    pub(crate) fn apps(&self) -> impl Iterator<Item = &Arc<LiveApp>> {
+        let named = self.exact.values().chain(self.below.values());
+        named.chain(&self.others)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
-        self.others.is_none() && self.exact.is_empty() && self.below.is_empty()
+        self.apps().next().is_none()
     }
 
     /// The app for `host`, a name or address as a request has it, without its port.

@@ -17,7 +17,7 @@ use wharf_host::IdleBody;
 use wharf_manifest::{AddressRange, ForwardedField, HostName};
 
 use crate::answer::{self, Detail};
-use crate::app::{LiveApp, Target};
+use crate::app::{Absence, LiveApp, Target};
 use crate::body::{Account, AccountedBody, Active, AnswerBody, Pending};
 use crate::component::{Admitted, LiveComponent};
 use crate::files::FileRequest;
@@ -58,7 +58,6 @@ pub struct Node {
     overlay: Option<DevOverlay>,
     telemetry: Option<Telemetry>,
     proxies: Proxies,
-    is_loading: AtomicBool,
     is_draining: AtomicBool,
 }
 
@@ -78,7 +77,6 @@ impl Node {
             overlay: options.overlay,
             telemetry: options.telemetry,
             proxies: Proxies::new(options.trusted_proxies, options.forwarded_field),
-            is_loading: AtomicBool::new(false),
             is_draining: AtomicBool::new(false),
         }
     }
@@ -98,21 +96,19 @@ impl Node {
         self.hosts.store(Arc::new(hosts));
     }
 
-    /// Whether apps are still being loaded for the first time: till then the node is not ready.
-    pub fn set_loading(&self, is_loading: bool) {
-        self.is_loading.store(is_loading, Ordering::Relaxed);
-    }
-
     /// The app that is served for names that no other app has.
     pub fn app(&self) -> Option<Arc<LiveApp>> {
         self.hosts.load().others().cloned()
     }
 
-    /// Whether requests are answered by an app: one is there, and the node is not about to end.
+    /// Whether requests are answered by apps: none is still being loaded for the first time, and
+    /// the node is not about to end.
     pub(crate) fn readiness(&self) -> Readiness {
+        let hosts = self.hosts.load();
+        let mut apps = hosts.apps();
         if self.is_draining.load(Ordering::Relaxed) {
             Readiness::Draining
-        } else if self.hosts.load().is_empty() || self.is_loading.load(Ordering::Relaxed) {
+        } else if hosts.is_empty() || apps.any(|app| app.absence == Some(Absence::Loading)) {
             Readiness::NoApp
         } else {
             Readiness::Ready
@@ -156,10 +152,13 @@ impl Node {
         let hosts = self.hosts.load();
         let app = hosts.app(request::host(&request)).cloned();
         drop(hosts);
-        let (client, id) = self.proxies.client(peer, request.headers());
-        let parent = TraceParent::of(request.headers());
-        let is_trusted = self.proxies.trusts(peer.addr.ip());
-        let id = self.identify(id, parent.as_ref(), is_trusted, request.headers_mut());
+        let (client, given) = self.proxies.client(peer, request.headers());
+        let id = RequestId::random();
+        let id = given.map_or(id, |given| id.known_as(given));
+        let (id, parent_span) = match &self.telemetry {
+            Some(telemetry) => self.trace(telemetry, id, peer, request.headers_mut()),
+            None => (id, None),
+        };
         let mut pending = Pending::new(Account {
             log: self.log.clone(),
             id,
@@ -181,7 +180,7 @@ impl Node {
                 version: request.version(),
             },
             route: None,
-            parent_span: parent.map(|parent| parent.span),
+            parent_span,
         });
         async move {
             let origin = Origin { id, peer, client };
@@ -200,25 +199,20 @@ impl Node {
         }
     }
 
-    /// The id of a request, `given` or a new one, that says `parent`. Whether the trace is kept is
-    /// decided by what is said only if `is_trusted`. If traces are exported, the guest is told of its
-    /// span; if not, it sees what the client said.
-    fn identify(
+    /// Puts the request `id` into the trace that it says it belongs to, or a new one, and tells the
+    /// guest of its span; gives the span above, too. Whether the trace is kept is decided by what
+    /// is said only if a trusted proxy says it.
+    fn trace(
         &self,
-        given: Option<RequestId>,
-        parent: Option<&TraceParent>,
-        is_trusted: bool,
+        telemetry: &Telemetry,
+        id: RequestId,
+        peer: Peer,
         headers: &mut HeaderMap,
-    ) -> RequestId {
-        let id = RequestId::random();
-        let id = given.map_or(id, |given| id.known_as(given));
-        let Some(telemetry) = &self.telemetry else {
-            return id;
-        };
+    ) -> (RequestId, Option<u64>) {
+        let parent = TraceParent::of(headers);
         let trace = parent.map_or(id.trace(), |parent| parent.trace);
-        let is_sampled = telemetry
-            .sampling()
-            .keeps(trace, parent.filter(|_| is_trusted));
+        let decides = parent.filter(|_| self.proxies.trusts(peer.addr.ip()));
+        let is_sampled = telemetry.sampling().keeps(trace, decides.as_ref());
         let id = id.in_trace(trace, is_sampled);
         let own = TraceParent {
             trace,
@@ -226,7 +220,7 @@ impl Node {
             is_sampled,
         };
         headers.insert(TRACEPARENT.clone(), own.header());
-        id
+        (id, parent.map(|parent| parent.span))
     }
 
     async fn finish(

@@ -229,7 +229,7 @@ async fn serve(args: &Serve, file: NodeFile) -> Outcome {
     let mut loader = Loader {
         live: BTreeMap::new(),
         made: BTreeMap::new(),
-        running: Arc::new(file.config.clone()),
+        running: file.config.clone(),
         args: args.clone(),
         runtime: Arc::new(node::runtime(file.config.limits.memory, &log, &metrics)?),
         node: Arc::clone(&live),
@@ -273,7 +273,7 @@ struct Loader {
     /// What those were made from: one that would be made the same is left alone.
     made: BTreeMap<AppName, Made>,
     /// What the node runs by.
-    running: Arc<NodeConfig>,
+    running: NodeConfig,
 }
 
 /// What decides how an app is made live.
@@ -288,7 +288,6 @@ struct Made {
 impl Loader {
     /// Loads all apps for the first time, and says how many could be.
     async fn load_first(&mut self, file: NodeFile) -> usize {
-        self.node.set_loading(true);
         for (name, app) in &file.config.apps {
             let absent = self.runtime.absent(name, Absence::Loading);
             let absent = (app.hosts.clone(), Arc::new(absent));
@@ -296,7 +295,6 @@ impl Loader {
         }
         self.publish();
         let loaded = self.load(file).await;
-        self.node.set_loading(false);
         self.runtime.log().message(
             Message::new(Level::Info, "the node is ready")
                 .with("apps", loaded as u64)
@@ -400,7 +398,7 @@ impl Loader {
 
     /// Says which changes have no effect until the node is started again.
     fn tell_what_stays(&self, new: &NodeConfig) {
-        let old = &*self.running;
+        let old = &self.running;
         for (key, is_same) in [
             ("listen", old.listen == new.listen),
             ("admin", old.admin == new.admin),

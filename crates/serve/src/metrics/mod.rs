@@ -53,25 +53,8 @@ struct Of {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfCode {
-    app: String,
-    component: String,
+struct Class {
     code: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfReason {
-    app: String,
-    component: String,
-    reason: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfFault {
-    app: String,
-    component: String,
-    kind: &'static str,
-    limit: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -79,11 +62,17 @@ struct Reason {
     reason: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Cause {
+    kind: &'static str,
+    limit: &'static str,
+}
+
 #[derive(Debug)]
 struct Families {
-    requests: Family<OfCode, Counter>,
-    refused: Family<OfReason, Counter>,
-    faults: Family<OfFault, Counter>,
+    requests: Family<(Of, Class), Counter>,
+    refused: Family<(Of, Reason), Counter>,
+    faults: Family<(Of, Cause), Counter>,
     sent: Family<Of, Counter>,
     active: Family<Of, Gauge>,
     instances: Family<Of, Gauge>,
@@ -150,8 +139,8 @@ pub(crate) struct ComponentMetrics {
 
 #[derive(Debug)]
 struct FamilyHandles {
-    refused: Family<OfReason, Counter>,
-    faults: Family<OfFault, Counter>,
+    refused: Family<(Of, Reason), Counter>,
+    faults: Family<(Of, Cause), Counter>,
 }
 
 /// Classes of status codes; the first is for clients that left before there was one.
@@ -290,13 +279,8 @@ impl ComponentMetrics {
             app: app.to_owned(),
             component: component.to_owned(),
         };
-        let responses = CODES.map(|code| {
-            families.requests.get_or_create_owned(&OfCode {
-                app: app.to_owned(),
-                component: component.to_owned(),
-                code,
-            })
-        });
+        let of_class = |code| (of.clone(), Class { code });
+        let responses = CODES.map(|code| families.requests.get_or_create_owned(&of_class(code)));
         ComponentMetrics {
             responses,
             duration: families.durations.get_or_create_owned(&of),
@@ -342,23 +326,18 @@ impl ComponentMetrics {
     }
 
     fn count_refused(&self, reason: &'static str) {
-        let of = OfReason {
-            app: self.of.app.clone(),
-            component: self.of.component.clone(),
-            reason,
-        };
+        let of = (self.of.clone(), Reason { reason });
         self.families.refused.get_or_create(&of).inc();
     }
 
     /// A guest ended before it was done.
     pub(crate) fn faulted(&self, fault: &Fault) {
         let limit = fault.limit.as_ref().map_or("", |limit| limit.name());
-        let of = OfFault {
-            app: self.of.app.clone(),
-            component: self.of.component.clone(),
+        let cause = Cause {
             kind: fault.kind.as_str(),
             limit,
         };
+        let of = (self.of.clone(), cause);
         self.families.faults.get_or_create(&of).inc();
         if matches!(limit, "node_memory" | "instances") {
             self.count_refused(limit);
