@@ -51,11 +51,6 @@ impl LiveApp {
         &self.digest
     }
 
-    /// Why it does not answer, if it is only a stand-in.
-    pub fn absence(&self) -> Option<Absence> {
-        self.absence
-    }
-
     /// The app's name.
     pub fn name(&self) -> &str {
         &self.name

@@ -227,8 +227,7 @@ async fn serve(args: &Serve, file: NodeFile) -> Outcome {
     tasks.extend(tls.map(|tls| AbortOnDrop::spawn(tls.watch(log.clone()))));
     let cancel = Cancel::new();
     let mut loader = Loader {
-        live: BTreeMap::new(),
-        made: BTreeMap::new(),
+        apps: BTreeMap::new(),
         running: file.config.clone(),
         args: args.clone(),
         runtime: Arc::new(node::runtime(file.config.limits.memory, &log, &metrics)?),
@@ -269,11 +268,18 @@ struct Loader {
     runtime: Arc<Runtime>,
     node: Arc<Node>,
     cancel: Cancel,
-    live: BTreeMap<AppName, (Vec<HostName>, Arc<LiveApp>)>,
-    /// What those were made from: one that would be made the same is left alone.
-    made: BTreeMap<AppName, Made>,
+    apps: BTreeMap<AppName, Known>,
     /// What the node runs by.
     running: NodeConfig,
+}
+
+/// An app of the node file.
+struct Known {
+    hosts: Vec<HostName>,
+    /// What answers for it, be it a stand-in.
+    app: Arc<LiveApp>,
+    /// What it was made from, if it is none: one that would be made the same is left alone.
+    made: Option<Made>,
 }
 
 /// What decides how an app is made live.
@@ -288,17 +294,20 @@ struct Made {
 impl Loader {
     /// Loads all apps for the first time, and says how many could be.
     async fn load_first(&mut self, file: NodeFile) -> usize {
-        for (name, app) in &file.config.apps {
-            let absent = self.runtime.absent(name, Absence::Loading);
-            let absent = (app.hosts.clone(), Arc::new(absent));
-            self.live.insert(name.clone(), absent);
+        for (name, config) in &file.config.apps {
+            let known = Known {
+                hosts: config.hosts.clone(),
+                app: Arc::new(self.runtime.absent(name, Absence::Loading)),
+                made: None,
+            };
+            self.apps.insert(name.clone(), known);
         }
         self.publish();
         let loaded = self.load(file).await;
         self.runtime.log().message(
             Message::new(Level::Info, "the node is ready")
                 .with("apps", loaded as u64)
-                .with("failed", (self.live.len() - loaded) as u64),
+                .with("failed", (self.apps.len() - loaded) as u64),
         );
         loaded
     }
@@ -307,42 +316,46 @@ impl Loader {
     /// One that cannot be loaded stays as it was; if it was not there, it answers 503.
     async fn load(&mut self, file: NodeFile) -> usize {
         let file = Arc::new(file);
-        self.live
+        self.apps
             .retain(|name, _| file.config.apps.contains_key(name));
         let mut loaded = 0;
         for (name, config) in &file.config.apps {
+            let before = self.apps.remove(name);
+            let made = before.as_ref().and_then(|known| known.made.clone());
+            let outcome = self.load_one(&file, name, made).await;
+            loaded += usize::from(outcome.is_ok());
             let mut told = None;
-            let app = match self.load_one(&file, name).await {
-                Ok(None) => {
-                    loaded += 1;
-                    match self.live.get(name) {
-                        Some((_, app)) => Arc::clone(app),
-                        None => continue,
-                    }
-                }
-                Ok(Some((app, made))) => {
-                    loaded += 1;
-                    self.made.insert(name.clone(), made);
+            let (app, made) = match (outcome, before) {
+                (Ok(Some((app, made))), _) => {
                     told = Some(
                         Message::new(Level::Info, "serving")
                             .with("app", app.name())
                             .with("hosts", hosts_text(&config.hosts))
                             .with("digest", &app.digest().to_string()[..19]),
                     );
-                    Arc::new(app)
+                    (Arc::new(app), Some(made))
                 }
-                Err(error) => {
+                (Ok(None), before) => {
+                    let before = before.expect("only what was made before can be the same");
+                    (before.app, before.made)
+                }
+                (Err(error), before) => {
                     error.print();
-                    match self.live.get(name) {
-                        Some((_, app)) if app.absence().is_none() => {
+                    match before.filter(|before| before.made.is_some()) {
+                        Some(before) => {
                             error::print_hint("its version before is still being served");
-                            Arc::clone(app)
+                            (before.app, before.made)
                         }
-                        _ => Arc::new(self.runtime.absent(name, Absence::Failed)),
+                        None => (Arc::new(self.runtime.absent(name, Absence::Failed)), None),
                     }
                 }
             };
-            self.live.insert(name.clone(), (config.hosts.clone(), app));
+            let known = Known {
+                hosts: config.hosts.clone(),
+                app,
+                made,
+            };
+            self.apps.insert(name.clone(), known);
             self.publish();
             if let Some(told) = told {
                 self.runtime.log().message(told);
@@ -354,16 +367,18 @@ impl Loader {
     }
 
     fn publish(&self) {
-        self.node.serve_by_host(self.live.values().cloned());
+        let apps = self.apps.values();
+        self.node
+            .serve_by_host(apps.map(|known| (known.hosts.clone(), Arc::clone(&known.app))));
     }
 
-    /// `None` if the app is live as it would be made.
+    /// `None` if the app would be made like the one `before`.
     async fn load_one(
         &self,
         file: &Arc<NodeFile>,
         name: &AppName,
+        before: Option<Made>,
     ) -> Result<Option<(LiveApp, Made)>, CliError> {
-        let before = self.made.get(name).cloned();
         let (file, name) = (Arc::clone(file), name.clone());
         let (args, runtime) = (self.args.clone(), Arc::clone(&self.runtime));
         let cancel = self.cancel.clone();

@@ -212,6 +212,30 @@ async fn a_bad_app_is_no_matter_of_the_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_app_that_was_taken_out_can_be_put_back() {
+    let sandbox = crate::sandbox();
+    site(&sandbox, "one");
+    site(&sandbox, "two");
+    let app =
+        |name: &str| format!("[app.{name}]\nsource = \"{name}\"\nhosts = [\"{name}.example\"]\n");
+    let head = "node = 1\nlisten = [\"127.0.0.1:0\"]\nadmin = \"none\"\n";
+    let both = format!("{head}{}{}", app("one"), app("two"));
+    let serving = Serving::start(sandbox, &both);
+    assert_eq!(serving.get("two.example", "/").await.text(), "two");
+    for (node, status) in [(format!("{head}{}", app("one")), 421), (both, 200)] {
+        serving.sandbox.put("node.toml", node);
+        serving.server.signal(Signal::HUP);
+        crate::up_client::within("the reload", async {
+            while serving.get("two.example", "/").await.status != status {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+    assert_eq!(serving.get("one.example", "/").await.text(), "one");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_reload_gives_nobody_more() {
     let sandbox = crate::sandbox();
     sandbox.copy(P2_PURE.file(), "kitchen.wasm");
