@@ -39,6 +39,12 @@ pub(crate) const HOSTILE_CLIENTS: usize = 4;
 
 pub(crate) const ROUTES: &[Route] = &[
     route("spin", Kind::Cpu),
+    Route {
+        name: "work",
+        query: "?8",
+        kind: Kind::Other,
+        clients: 100,
+    },
     route("clock", Kind::Cpu),
     route("yield", Kind::Cpu),
     route("fill", Kind::Cpu),

@@ -1,29 +1,51 @@
 //! Where guests go that compute much: out of the way of those who answer quickly.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tokio::sync::Semaphore;
+use crate::places::{Places, Share};
+use crate::ticker::TICK;
 
 /// How long a component is remembered for what its guests did.
 const REMEMBERED: Duration = Duration::from_secs(10);
+/// A poll of less than that is as good as none: polling it aside would cost more than it delays
+/// others.
+const SHORT_POLL: Duration = Duration::from_micros(500);
+/// The part of a core that longer polls of a component's guests may take together.
+const SHARE_OF_CORE: u32 = 4;
+/// Several guests of a component were polled at once and none of these polls ended for so long:
+/// nobody knows when one will.
+const SOON: Duration = Duration::from_millis(2);
+/// How much more of it they may have taken at once.
+const CREDIT: Duration = TICK.saturating_mul(5);
 
 /// A bounded lane that guests share which compute much, a tick each in turn.
 ///
 /// It has one place fewer than there are cores (at least one), so that a core is left for
-/// everyone who answers quickly. Places are given first come, first served.
+/// everyone who answers quickly. Apps share the places out by the time that they hold them,
+/// however many of their guests wait; within an app it is first come, first served.
 ///
 /// Whoever is in the lane is polled aside: on a thread that the async runtime has replaced by
 /// another, so that nothing waits behind an instruction that fills 100 MiB, and the kernel shares
-/// the cores out. New guests of a component whose guests lately went to the lane are polled aside
-/// from their beginning, in places of their own.
+/// the cores out. New guests of a component whose guests lately went to the lane, or together
+/// took much of a core, are polled aside from their beginning, in places of their own.
 #[derive(Debug, Clone)]
 pub struct SlowLane {
-    slow: Arc<Semaphore>,
-    aside: Arc<Semaphore>,
+    slow: Arc<Places>,
+    aside: Arc<Places>,
+    app: AppShares,
+    /// Guests of a component that may be polled at once without one of them ending soon.
+    light: usize,
     standing: Arc<Standing>,
+}
+
+/// An app's share of the places at either pace.
+#[derive(Debug, Clone)]
+struct AppShares {
+    slow: Arc<Share>,
+    aside: Arc<Share>,
 }
 
 /// How a guest is polled.
@@ -37,14 +59,20 @@ pub(crate) enum Pace {
     Slow,
 }
 
-/// What the guests of a component did lately.
+/// What the guests of a component do, and did lately.
 #[derive(Debug, Default)]
 struct Standing {
+    /// Guests that are polled at once.
+    light: AtomicUsize,
+    /// When such a poll last ended, in nanoseconds.
+    light_ended_ns: AtomicU64,
     /// Something took long, by a clock that also runs while the kernel does other things: guests
     /// are measured by the thread's own until then.
     suspect_until_ms: AtomicU64,
-    /// A guest used much.
+    /// A guest used much, or all together did.
     greedy_until_ms: AtomicU64,
+    /// When what longer polls took will be made up for, in nanoseconds: a leaky bucket.
+    even_at_ns: AtomicU64,
 }
 
 impl SlowLane {
@@ -57,15 +85,33 @@ impl SlowLane {
     /// A lane in which `places` guests run at once.
     pub fn with_places(places: usize) -> SlowLane {
         let places = places.max(1);
+        let (slow, aside) = (Places::new(places), Places::new((places + 1) * 2));
         SlowLane {
-            slow: Arc::new(Semaphore::new(places)),
-            aside: Arc::new(Semaphore::new((places + 1) * 2)),
+            app: AppShares {
+                slow: slow.share(),
+                aside: aside.share(),
+            },
+            slow,
+            aside,
+            light: places + 1,
             standing: Arc::default(),
         }
     }
 
-    /// The same lane for another component: what the guests of one do is not held against those
-    /// of another.
+    /// The same lane for another app, with an equal share of it.
+    pub fn for_app(&self) -> SlowLane {
+        SlowLane {
+            app: AppShares {
+                slow: self.slow.share(),
+                aside: self.aside.share(),
+            },
+            standing: Arc::default(),
+            ..self.clone()
+        }
+    }
+
+    /// The same lane for another component of the same app: what the guests of one do is not
+    /// held against those of another.
     pub fn for_component(&self) -> SlowLane {
         SlowLane {
             standing: Arc::default(),
@@ -73,12 +119,51 @@ impl SlowLane {
         }
     }
 
-    /// Places of guests at that pace.
-    pub(crate) fn places(&self, pace: Pace) -> Arc<Semaphore> {
+    /// The app's share of the places of guests at that pace.
+    pub(crate) fn share(&self, pace: Pace) -> Arc<Share> {
         match pace {
-            Pace::Slow => Arc::clone(&self.slow),
-            Pace::Light | Pace::Aside => Arc::clone(&self.aside),
+            Pace::Slow => Arc::clone(&self.app.slow),
+            Pace::Light | Pace::Aside => Arc::clone(&self.app.aside),
         }
+    }
+
+    /// Whether a guest may be polled at once, which ends with [`end_light`](Self::end_light): not
+    /// beside several of its component's of which none ends. It may be that these hold their
+    /// threads for long, and others need some.
+    pub(crate) fn begin_light(&self) -> bool {
+        let standing = &*self.standing;
+        if standing.light.fetch_add(1, Ordering::Relaxed) < self.light {
+            return true;
+        }
+        let ended = Duration::from_nanos(standing.light_ended_ns.load(Ordering::Relaxed));
+        if since_start() < ended + SOON {
+            return true;
+        }
+        standing.light.fetch_sub(1, Ordering::Relaxed);
+        false
+    }
+
+    pub(crate) fn end_light(&self) {
+        let now = since_start().as_nanos() as u64;
+        self.standing.light_ended_ns.store(now, Ordering::Relaxed);
+        self.standing.light.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Whether a poll of `time` was one too many for its component. What was overdrawn is
+    /// forgotten then.
+    pub(crate) fn is_overdrawn(&self, time: Duration) -> bool {
+        if time < SHORT_POLL {
+            return false;
+        }
+        let now = since_start().as_nanos() as u64;
+        let repaid_in = (time * SHARE_OF_CORE).as_nanos() as u64;
+        let limit = now + (CREDIT * SHARE_OF_CORE).as_nanos() as u64;
+        let even_at = &self.standing.even_at_ns;
+        // Of two at the same time one may be forgotten, which matters to nobody.
+        let after = even_at.load(Ordering::Relaxed).max(now) + repaid_in;
+        let is_overdrawn = after > limit;
+        even_at.store(if is_overdrawn { now } else { after }, Ordering::Relaxed);
+        is_overdrawn
     }
 
     pub(crate) fn suspect(&self) {
@@ -99,18 +184,45 @@ impl SlowLane {
     }
 }
 
-fn now_ms() -> u64 {
+fn since_start() -> Duration {
     static START: OnceLock<Instant> = OnceLock::new();
-    START.get_or_init(Instant::now).elapsed().as_millis() as u64
+    START.get_or_init(Instant::now).elapsed()
 }
 
 fn remember(until: &AtomicU64) {
-    let end = now_ms() + REMEMBERED.as_millis() as u64;
+    let end = (since_start() + REMEMBERED).as_millis() as u64;
     until.fetch_max(end, Ordering::Relaxed);
 }
 
 fn is_remembered(until: &AtomicU64) -> bool {
     let until = until.load(Ordering::Relaxed);
     // Of most components there is nothing to remember, and no clock to be read.
-    until != 0 && now_ms() < until
+    until != 0 && (since_start().as_millis() as u64) < until
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guests_that_hold_their_threads_leave_some_to_others() {
+        let lane = SlowLane::with_places(1);
+        assert!(lane.begin_light() && lane.begin_light());
+        // None ended since the process began.
+        while since_start() < SOON {
+            std::hint::spin_loop();
+        }
+        assert!(!lane.begin_light());
+        assert!(lane.for_component().begin_light(), "others are not held up");
+        lane.end_light();
+        assert!(lane.begin_light());
+    }
+
+    #[test]
+    fn short_polls_are_no_matter_however_many() {
+        let lane = SlowLane::with_places(1);
+        for _ in 0..1000 {
+            assert!(!lane.is_overdrawn(Duration::from_micros(300)));
+        }
+    }
 }

@@ -30,6 +30,7 @@ mod fault;
 mod lane;
 mod limits;
 mod meter;
+mod places;
 mod seal;
 mod ticker;
 mod told;

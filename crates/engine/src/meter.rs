@@ -19,11 +19,11 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::{Handle, RuntimeFlavor};
-use tokio::sync::Semaphore;
 
 use crate::account::CpuAccount;
 use crate::clock::thread_cpu_time;
 use crate::lane::{Pace, SlowLane};
+use crate::places::Share;
 use crate::ticker::TICK;
 use crate::turn::Turn;
 
@@ -47,6 +47,8 @@ struct Inner {
     requests: u32,
     used: Duration,
     running_since: Option<Since>,
+    /// It is polled at once, beside others of its component.
+    is_light: bool,
     /// The thread's CPU clock is read rather than the wall clock.
     precise: bool,
     /// CPU time used, less what is forgiven.
@@ -83,7 +85,7 @@ impl Inner {
         self.used += elapsed;
         self.account.add(elapsed);
         self.debt = (self.debt + elapsed).min(DEBT_MAX);
-        if since.is_long(elapsed) {
+        if since.is_long(elapsed) || self.lane.is_overdrawn(elapsed) {
             match self.precise {
                 true => self.lane.greedy(),
                 false => self.lane.suspect(),
@@ -154,6 +156,7 @@ impl CpuMeter {
             requests: 0,
             used: Duration::ZERO,
             running_since: None,
+            is_light: false,
             precise: lane.is_suspect(),
             debt: Duration::ZERO,
             waits_since: None,
@@ -211,7 +214,7 @@ impl CpuMeter {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How the guest is to be polled next.
+    /// How the guest is to be polled next, as far as it is known for something.
     fn pace(&self) -> Pace {
         let mut inner = self.lock();
         inner.goes_on();
@@ -222,8 +225,29 @@ impl CpuMeter {
         }
     }
 
-    fn places(&self, pace: Pace) -> Arc<Semaphore> {
-        self.lock().lane.places(pace)
+    fn share(&self, pace: Pace) -> Arc<Share> {
+        self.lock().lane.share(pace)
+    }
+
+    /// Whether the guest may be polled at once, until that poll ends.
+    fn begins_light(&self) -> bool {
+        let mut inner = self.lock();
+        inner.is_light = inner.lane.begin_light();
+        inner.is_light
+    }
+
+    /// Polls the guest.
+    fn poll<F: Future + Unpin>(&self, future: &mut F, cx: &mut Context<'_>) -> Poll<F::Output> {
+        /// Also where the host panics.
+        struct Ends<'a>(&'a CpuMeter);
+        impl Drop for Ends<'_> {
+            fn drop(&mut self) {
+                self.0.poll_ends();
+            }
+        }
+        self.poll_begins();
+        let _ends = Ends(self);
+        Pin::new(future).poll(cx)
     }
 
     /// A poll of the guest begins.
@@ -237,6 +261,9 @@ impl CpuMeter {
         let mut inner = self.lock();
         if let Some(since) = inner.running_since.take() {
             inner.spend(since);
+        }
+        if std::mem::take(&mut inner.is_light) {
+            inner.lane.end_light();
         }
         if !inner.stopped_by_tick {
             inner.ticks_in_a_row = 0;
@@ -307,29 +334,24 @@ impl<F: Future + Unpin> Future for Metered<F> {
             waiting,
             future,
         } = self.get_mut();
-        let pace = meter.pace();
-        if pace == Pace::Light {
-            *waiting = None;
-            meter.poll_begins();
-            let result = Pin::new(future).poll(cx);
-            meter.poll_ends();
-            return result;
-        }
+        let pace = match meter.pace() {
+            Pace::Light if meter.begins_light() => {
+                *waiting = None;
+                return meter.poll(future, cx);
+            }
+            Pace::Light | Pace::Aside => Pace::Aside,
+            Pace::Slow => Pace::Slow,
+        };
         // A place for another pace is none.
         let mut turn = match waiting.take() {
             Some((for_pace, turn)) if for_pace == pace => turn,
-            _ => Turn::new(meter.places(pace)),
+            _ => Turn::new(meter.share(pace)),
         };
         let Poll::Ready(place) = turn.poll(cx) else {
             *waiting = Some((pace, turn));
             return Poll::Pending;
         };
-        let result = aside(|| {
-            meter.poll_begins();
-            let result = Pin::new(future).poll(cx);
-            meter.poll_ends();
-            result
-        });
+        let result = aside(|| meter.poll(future, cx));
         drop(place);
         result
     }
@@ -457,6 +479,27 @@ mod tests {
         }
         assert_eq!(of(&one).pace(), Pace::Aside);
         assert_eq!(of(&other).pace(), Pace::Light);
+    }
+
+    /// 8 ms a request, a hundred at once.
+    #[test]
+    fn many_guests_below_their_credit_are_polled_aside_together() {
+        let lane = SlowLane::with_places(1);
+        let guests = || {
+            (0..60).map(|_| {
+                CpuMeter::new(Duration::from_secs(10), lane.clone(), CpuAccount::default())
+            })
+        };
+        for guest in guests() {
+            poll(&guest, A_BIT);
+        }
+        assert!(guests().all(|guest| guest.pace() == Pace::Aside));
+        let other = CpuMeter::new(
+            Duration::from_secs(10),
+            lane.for_component(),
+            CpuAccount::default(),
+        );
+        assert_eq!(other.pace(), Pace::Light);
     }
 
     /// Polls of those in the lane hold up neither the runtime nor each other for ever.

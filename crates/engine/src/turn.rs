@@ -4,16 +4,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
+
+use crate::places::{Place, Share};
 
 /// How long a place is held for whoever was called. A connection whose client reads nothing does
 /// not poll its guest, and must not keep the place from others.
 const HELD_FOR: Duration = Duration::from_millis(50);
 
-/// A turn to be waited for, first come, first served. Dropping it leaves the queue.
+/// A turn to be waited for. Dropping it leaves the queue.
 pub(crate) struct Turn {
-    places: Arc<Semaphore>,
+    share: Arc<Share>,
     queued: Option<Queued>,
 }
 
@@ -25,21 +26,21 @@ struct Queued {
 enum Offer {
     /// Nothing is free; who is to be called.
     None(Waker),
-    Place(OwnedSemaphorePermit),
+    Place(Place),
     /// There was a place and nobody came.
     Missed,
 }
 
 impl Turn {
-    pub(crate) fn new(places: Arc<Semaphore>) -> Turn {
+    pub(crate) fn new(share: Arc<Share>) -> Turn {
         Turn {
-            places,
+            share,
             queued: None,
         }
     }
 
     /// Ready with a place. To be polled inside the async runtime.
-    pub(crate) fn poll(&mut self, cx: &Context<'_>) -> Poll<OwnedSemaphorePermit> {
+    pub(crate) fn poll(&mut self, cx: &Context<'_>) -> Poll<Place> {
         if let Some(queued) = &self.queued {
             let mut offer = lock(&queued.offer);
             match std::mem::replace(&mut *offer, Offer::Missed) {
@@ -56,12 +57,12 @@ impl Turn {
             }
         }
         // It does not overtake: what is free is first offered to those who wait.
-        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+        if let Some(place) = self.share.try_take() {
             self.queued = None;
             return Poll::Ready(place);
         }
         let offer = Arc::new(Mutex::new(Offer::None(cx.waker().clone())));
-        let queueing = queue(Arc::clone(&self.places), Arc::clone(&offer));
+        let queueing = queue(Arc::clone(&self.share), Arc::clone(&offer));
         self.queued = Some(Queued {
             offer,
             task: tokio::spawn(queueing).abort_handle(),
@@ -81,11 +82,8 @@ fn lock(offer: &Mutex<Offer>) -> MutexGuard<'_, Offer> {
 }
 
 /// Waits for a place and offers it for a while.
-async fn queue(places: Arc<Semaphore>, offer: Arc<Mutex<Offer>>) {
-    // Nobody closes it.
-    let Ok(place) = places.acquire_owned().await else {
-        return;
-    };
+async fn queue(share: Arc<Share>, offer: Arc<Mutex<Offer>>) {
+    let place = share.take().await;
     let before = std::mem::replace(&mut *lock(&offer), Offer::Place(place));
     if let Offer::None(waker) = before {
         waker.wake();
@@ -100,12 +98,13 @@ mod tests {
     use std::future::poll_fn;
 
     use super::*;
+    use crate::places::Places;
 
     #[tokio::test(start_paused = true)]
     async fn there_is_one_place_at_a_time() {
-        let places = Arc::new(Semaphore::new(1));
-        let mut first = Turn::new(Arc::clone(&places));
-        let mut second = Turn::new(places);
+        let share = Places::new(1).share();
+        let mut first = Turn::new(Arc::clone(&share));
+        let mut second = Turn::new(share);
         let place = poll_fn(|cx| first.poll(cx)).await;
         poll_fn(|cx| {
             assert!(second.poll(cx).is_pending());
@@ -119,10 +118,10 @@ mod tests {
     /// A connection that is not read polled its guest once, and then no more.
     #[tokio::test(start_paused = true)]
     async fn who_does_not_come_keeps_nobody_out() {
-        let places = Arc::new(Semaphore::new(1));
-        let taken = Arc::clone(&places).try_acquire_owned().unwrap();
-        let mut absent = Turn::new(Arc::clone(&places));
-        let mut present = Turn::new(places);
+        let share = Places::new(1).share();
+        let taken = share.try_take().unwrap();
+        let mut absent = Turn::new(Arc::clone(&share));
+        let mut present = Turn::new(share);
         poll_fn(|cx| {
             assert!(absent.poll(cx).is_pending());
             assert!(present.poll(cx).is_pending());
@@ -137,9 +136,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_leaves_leaves_the_queue() {
-        let places = Arc::new(Semaphore::new(1));
-        let taken = Arc::clone(&places).try_acquire_owned().unwrap();
-        let mut turn = Turn::new(Arc::clone(&places));
+        let share = Places::new(1).share();
+        let taken = share.try_take().unwrap();
+        let mut turn = Turn::new(Arc::clone(&share));
         poll_fn(|cx| {
             assert!(turn.poll(cx).is_pending());
             Poll::Ready(())
@@ -147,6 +146,6 @@ mod tests {
         .await;
         drop((turn, taken));
         tokio::task::yield_now().await;
-        assert_eq!(places.available_permits(), 1);
+        assert_eq!(share.free(), 1);
     }
 }

@@ -60,6 +60,7 @@ pub struct Runtime {
 pub(crate) struct AppBudgets {
     pub(crate) memory: Arc<Budget>,
     pub(crate) instances: Arc<Budget>,
+    lane: SlowLane,
     egress: Egress,
 }
 
@@ -188,6 +189,7 @@ impl Runtime {
             let budgets = AppBudgets {
                 memory: Budget::of_app(app, memory, &self.memory),
                 instances: Budget::of_app(app, None, &self.instances),
+                lane: self.lane.for_app(),
                 egress: self.egress.of_app(),
             };
             self.metrics.watch_memory(app, &budgets.memory);
@@ -353,7 +355,7 @@ impl Activation<'_> {
             engine: runtime.host.engine().clone(),
             authority,
             limits,
-            lane: runtime.lane.for_component(),
+            lane: self.budgets.lane.for_component(),
             budgets: self.budgets.clone(),
             places: places_of(&code),
             log: runtime.log.clone(),

@@ -20,6 +20,19 @@ pub(crate) fn read_the_clock() -> Result<Response> {
     }
 }
 
+/// Computes for so many milliseconds, and answers.
+pub(crate) fn work(milliseconds: u64) -> Result<Response> {
+    let start = time::Instant::now();
+    let enough = Duration::from_millis(milliseconds);
+    let mut rounds = 0_u64;
+    while start.elapsed() < enough {
+        for _ in 0..10_000 {
+            rounds = black_box(rounds.wrapping_add(1));
+        }
+    }
+    Ok(rounds.to_string().into_response())
+}
+
 /// Waits without end for what is there already.
 pub(crate) async fn wait_for_nothing() -> Result<Response> {
     loop {

@@ -26,6 +26,7 @@ async fn handle(request: Request) -> Result<Response> {
 
         "/spin" => compute::spin(),
         "/clock" => compute::read_the_clock(),
+        "/work" => compute::work(number),
         "/yield" => compute::wait_for_nothing().await,
         "/recurse" => compute::recurse(),
         "/panic" => compute::panic(),
