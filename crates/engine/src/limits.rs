@@ -67,6 +67,11 @@ pub enum LimitHit {
         /// What is allowed.
         limit: Duration,
     },
+    /// Headers or trailers of one message, all together.
+    Headers {
+        /// What is allowed.
+        limit: ByteSize,
+    },
     /// The native stack.
     Stack,
 }
@@ -84,6 +89,7 @@ impl LimitHit {
             LimitHit::Handles { .. } => "handles",
             LimitHit::Response { .. } => "response",
             LimitHit::BodyIdle { .. } => "body_idle",
+            LimitHit::Headers { .. } => "headers",
             LimitHit::Stack => "stack",
         }
     }
@@ -104,6 +110,9 @@ impl LimitHit {
             LimitHit::Handles { .. } => "raise it with `limits.handles` in wharf.toml, and look for resources that are never dropped".into(),
             LimitHit::Response { .. } => "raise it with `limits.response` in wharf.toml".into(),
             LimitHit::BodyIdle { .. } => "raise it with `limits.body_idle` in wharf.toml".into(),
+            LimitHit::Headers { .. } => {
+                "nothing raises it, as hardly a client takes as much; a body is the place for it".into()
+            }
             LimitHit::Stack => {
                 "look for recursion without an end; the backtrace shows it".into()
             }
@@ -129,6 +138,7 @@ impl fmt::Display for LimitHit {
             LimitHit::BodyIdle { limit } => {
                 write!(f, "the response body brought nothing for {limit:?}")
             }
+            LimitHit::Headers { limit } => write!(f, "limit of {limit} of headers met"),
             LimitHit::Stack => f.write_str("the guest's stack overflowed"),
         }
     }

@@ -18,7 +18,7 @@ use crate::output::{GuestOutput, OutputStream, Sink};
 use crate::write_through::Direct;
 
 /// Bytes of headers that one guest may hold in one set of fields.
-const HEADER_BYTES_MAX: usize = 128 << 10;
+pub(crate) const HEADER_BYTES_MAX: usize = 128 << 10;
 
 /// Random bytes in one call: making them cannot be interrupted. A guest of 0.3 that asks for more
 /// is given that many; one of 0.2 traps, as its call cannot give fewer.

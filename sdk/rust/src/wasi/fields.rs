@@ -188,6 +188,8 @@ unsafe fn fields_of(entries: &[[u32; 4]]) -> Result<u32> {
     unsafe { raw::fields_from_list(entries.as_ptr().cast(), entries.len(), area.as_mut_ptr()) };
     match area.byte(0) {
         0 => Ok(area.word(4)),
+        // Size exceeded, which 0.2 does not have.
+        _ if area.byte(4) == 3 => Err(Error::new("more headers than the host takes")),
         _ => Err(Error::new("the host refuses these headers")),
     }
 }
