@@ -10,6 +10,7 @@ use wasmtime::{
 
 use wharf_manifest::ByteSize;
 
+use crate::footprint::{MEMORIES_EACH, STACKS_EACH, TABLES_EACH};
 use crate::limits::TABLE_ELEMENTS_MAX;
 use crate::ticker::Ticker;
 
@@ -63,21 +64,6 @@ impl Default for PoolSize {
             keep_resident: KEEP_RESIDENT_MAX,
         }
     }
-}
-
-/// Memories and tables of the pool for each instance.
-const MEMORIES_EACH: u32 = 2;
-const TABLES_EACH: u32 = 4;
-
-/// How many instances' places in the pool one of `component` takes: components may have up to
-/// 200 memories and tables, and the pool has some for each.
-pub fn places_of(component: &wasmtime::component::Component) -> u64 {
-    let Some(needed) = component.resources_required() else {
-        return 1;
-    };
-    let memories = needed.num_memories.div_ceil(MEMORIES_EACH);
-    let tables = needed.num_tables.div_ceil(TABLES_EACH);
-    u64::from(memories.max(tables).max(1))
 }
 
 /// What is kept of a memory where there is enough.
@@ -276,11 +262,11 @@ fn configure(options: EngineOptions) -> wasmtime::Result<Config> {
 fn pool_config(size: PoolSize) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(size.instances)
-        // A mere count: what they need is counted as memories and tables.
+        // A mere count: what they need is counted as memories, tables and stacks.
         .total_core_instances(size.instances.saturating_mul(200))
         .total_memories(size.instances.saturating_mul(MEMORIES_EACH))
         .total_tables(size.instances.saturating_mul(TABLES_EACH))
-        .total_stacks(size.instances)
+        .total_stacks(size.instances.saturating_mul(STACKS_EACH))
         .total_gc_heaps(size.instances)
         .max_core_instances_per_component(200)
         .max_memories_per_component(200)
@@ -354,23 +340,6 @@ mod tests {
             ..EngineOptions::serve()
         };
         assert!(Engine::new(options).is_ok());
-    }
-
-    #[test]
-    fn a_component_of_many_memories_takes_many_places() {
-        let engine = Engine::new(EngineOptions::serve()).unwrap();
-        let places = |inside: &str| {
-            let wat = format!("(component {inside})");
-            let wasm = wat::parse_str(&wat).unwrap();
-            let component = wasmtime::component::Component::new(engine.wasmtime(), wasm);
-            places_of(&component.unwrap())
-        };
-        assert_eq!(places(""), 1);
-        let module = "(core module $m (memory 0) (table 0 funcref))";
-        let instances = |count: usize| "(core instance (instantiate $m))".repeat(count);
-        assert_eq!(places(&format!("{module} {}", instances(2))), 1);
-        assert_eq!(places(&format!("{module} {}", instances(3))), 2);
-        assert_eq!(places(&format!("{module} {}", instances(99))), 50);
     }
 
     #[test]

@@ -319,6 +319,12 @@ impl Activation<'_> {
                 component: name.clone(),
                 source,
             })?;
+        let wasm = std::fs::read(&blob.path).map_err(|source| ActivateError::Code {
+            component: name.clone(),
+            source: CacheError::Source(source),
+        })?;
+        let places = places_of(&code, &wasm);
+        drop(wasm);
         // A later request then maps memory instead of copying it. Not every image can; that is no
         // error.
         let _ = code.initialize_copy_on_write_image();
@@ -357,7 +363,7 @@ impl Activation<'_> {
             limits,
             lane: self.budgets.lane.for_component(),
             budgets: self.budgets.clone(),
-            places: places_of(&code),
+            places,
             log: runtime.log.clone(),
             metrics,
         };
