@@ -52,7 +52,7 @@ pub struct PoolSize {
     /// Component instances alive at once; each may hold several core instances.
     pub instances: u32,
     /// Bytes of a memory that stay with its place in the pool for the next instance; a quarter
-    /// of it of a table. No budget counts them.
+    /// of it of a table, a sixty-fourth of a stack. No budget counts them.
     pub keep_resident: usize,
 }
 
@@ -65,6 +65,9 @@ impl Default for PoolSize {
         }
     }
 }
+
+/// What is kept of a stack at least: what an ordinary request uses.
+const STACK_KEEP_RESIDENT_MIN: usize = 8 << 10;
 
 /// What is kept of a memory where there is enough.
 const KEEP_RESIDENT_MAX: usize = 2 << 20;
@@ -243,7 +246,8 @@ fn configure(options: EngineOptions) -> wasmtime::Result<Config> {
         .shared_memory(false);
     match options.profile {
         Profile::Serve => {
-            config.epoch_interruption(true);
+            // What a deep guest made of its stack is given back with it.
+            config.epoch_interruption(true).async_stack_zeroing(true);
         }
         Profile::Command => {
             // Interpreters and compilers recurse deeply; the address space costs nothing.
@@ -278,7 +282,7 @@ fn pool_config(size: PoolSize) -> PoolingAllocationConfig {
         .max_component_instance_size(4 << 20)
         .linear_memory_keep_resident(size.keep_resident)
         .table_keep_resident((size.keep_resident / 4) & !(PAGE_BYTES - 1))
-        .async_stack_keep_resident(64 << 10);
+        .async_stack_keep_resident((size.keep_resident / 64).max(STACK_KEEP_RESIDENT_MIN));
     if !swap_is_on() {
         // With swap on the kernel's scan misses swapped pages, and memory of one guest would
         // reach the next.

@@ -5,7 +5,7 @@
 //! they are counted in the binary.
 
 use wasmparser::{
-    CanonicalFunction, ComponentAlias, ComponentExternalKind, ComponentInstance,
+    CanonicalFunction, CanonicalOption, ComponentAlias, ComponentExternalKind, ComponentInstance,
     ComponentOuterAliasKind, ComponentTypeRef, Encoding, Parser, Payload,
 };
 
@@ -19,24 +19,67 @@ pub(crate) const STACKS_EACH: u32 = 2;
 /// What a component is taken for if nobody can tell.
 const UNKNOWN: u32 = 200;
 
-/// How many instances' places in the pool one instance of `component` takes, whose binary is
-/// `wasm`.
-pub fn places_of(component: &wasmtime::component::Component, wasm: &[u8]) -> u64 {
-    let stacks = waiting_at_once(wasm).saturating_add(1);
-    let (memories, tables) = component
-        .resources_required()
-        .map_or((0, 0), |needed| (needed.num_memories, needed.num_tables));
-    let places = memories
-        .div_ceil(MEMORIES_EACH)
-        .max(tables.div_ceil(TABLES_EACH))
-        .max(stacks.div_ceil(STACKS_EACH));
-    u64::from(places.max(1))
+/// Bytes that a guest can make of one stack, which is the engine's limit, and what calls of the
+/// host below it take.
+const STACK_BYTES: u64 = (512 + 64) << 10;
+
+/// What one instance of a component takes of what all share, beside the bytes of its memories.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Footprint {
+    /// Instances' places in the pool.
+    pub places: u64,
+    /// Stacks that it can use at once, each of which stays as large as it ever was until the
+    /// instance ends.
+    pub stacks: u64,
 }
 
-/// How many component instances there are in one of `wasm` that somebody can call: each may wait
-/// in a call.
-fn waiting_at_once(wasm: &[u8]) -> u32 {
-    count(wasm).unwrap_or(UNKNOWN)
+impl Footprint {
+    /// The footprint of `component`, whose binary is `wasm`.
+    pub fn of(component: &wasmtime::component::Component, wasm: &[u8]) -> Footprint {
+        let stacks = Waiting::of(wasm).stacks();
+        let (memories, tables) = component
+            .resources_required()
+            .map_or((0, 0), |needed| (needed.num_memories, needed.num_tables));
+        let places = memories
+            .div_ceil(MEMORIES_EACH)
+            .max(tables.div_ceil(TABLES_EACH))
+            .max(stacks.div_ceil(STACKS_EACH));
+        Footprint {
+            places: u64::from(places.max(1)),
+            stacks: u64::from(stacks),
+        }
+    }
+
+    /// Bytes that its stacks may come to.
+    pub fn stack_bytes(self) -> u64 {
+        self.stacks.saturating_mul(STACK_BYTES)
+    }
+}
+
+/// Who may wait in a call at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Waiting {
+    /// Component instances that somebody can call.
+    instances: u32,
+    /// One may be called while another waits.
+    is_async: bool,
+}
+
+impl Waiting {
+    fn of(wasm: &[u8]) -> Waiting {
+        count(wasm).unwrap_or(Waiting {
+            instances: UNKNOWN,
+            is_async: true,
+        })
+    }
+
+    fn stacks(self) -> u32 {
+        match self.is_async {
+            // One waits for the other, on the same stack.
+            false => 1,
+            true => self.instances.saturating_add(1),
+        }
+    }
 }
 
 /// A component or module that the parser is inside of.
@@ -50,8 +93,9 @@ struct Frame {
     inside: u32,
 }
 
-fn count(wasm: &[u8]) -> Option<u32> {
+fn count(wasm: &[u8]) -> Option<Waiting> {
     let mut frames: Vec<Frame> = Vec::new();
+    let mut is_async = false;
     for payload in Parser::new(0).parse_all(wasm) {
         match payload.ok()? {
             Payload::Version { encoding, .. } => frames.push(Frame {
@@ -62,7 +106,10 @@ fn count(wasm: &[u8]) -> Option<u32> {
                 let ended = frames.pop()?;
                 let comes_to = ended.inside.saturating_add(u32::from(ended.lifts));
                 let Some(outer) = frames.last_mut() else {
-                    return Some(comes_to);
+                    return Some(Waiting {
+                        instances: comes_to,
+                        is_async,
+                    });
                 };
                 if ended.is_component {
                     outer.components.push(comes_to);
@@ -70,7 +117,13 @@ fn count(wasm: &[u8]) -> Option<u32> {
             }
             Payload::ComponentCanonicalSection(section) => {
                 for function in section {
-                    if matches!(function.ok()?, CanonicalFunction::Lift { .. }) {
+                    let function = function.ok()?;
+                    if let CanonicalFunction::Lift { options, .. }
+                    | CanonicalFunction::Lower { options, .. } = &function
+                    {
+                        is_async |= options.contains(&CanonicalOption::Async);
+                    }
+                    if let CanonicalFunction::Lift { .. } = function {
                         frames.last_mut()?.lifts = true;
                     }
                 }
@@ -153,7 +206,7 @@ mod tests {
         let engine = Engine::new(EngineOptions::serve()).unwrap();
         let places = |inside: &str| {
             let (component, wasm) = component(&engine, inside);
-            places_of(&component, &wasm)
+            Footprint::of(&component, &wasm).places
         };
         assert_eq!(places(""), 1);
         let module = "(core module $m (memory 0) (table 0 funcref))";
@@ -166,7 +219,7 @@ mod tests {
     #[test]
     fn what_may_wait_is_counted_through_all_levels() {
         let waiting = |inside: &str| {
-            waiting_at_once(&wat::parse_str(format!("(component {inside})")).unwrap())
+            Waiting::of(&wat::parse_str(format!("(component {inside})")).unwrap()).instances
         };
         let lifts = "(core module $m (func (export \"f\"))) (core instance $i (instantiate $m)) \
              (func $f (canon lift (core func $i \"f\")))";
@@ -205,9 +258,10 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_taken_for_much() {
         let wasm = wat::parse_str("(component (component))").unwrap();
-        assert_eq!(waiting_at_once(&wasm[..wasm.len() - 1]), UNKNOWN);
-        assert_eq!(waiting_at_once(b"no wasm"), UNKNOWN);
-        assert_eq!(waiting_at_once(b""), UNKNOWN);
+        let much = UNKNOWN + 1;
+        assert_eq!(Waiting::of(&wasm[..wasm.len() - 1]).stacks(), much);
+        assert_eq!(Waiting::of(b"no wasm").stacks(), much);
+        assert_eq!(Waiting::of(b"").stacks(), much);
     }
 
     /// A component with `count` others inside, all of which wait in a call at once.
@@ -289,7 +343,8 @@ mod tests {
         for count in [0, 1, 2, 21] {
             let inside = all_wait(count);
             let (component, wasm) = component(&engine, &inside);
-            let places = places_of(&component, &wasm);
+            let Footprint { places, stacks } = Footprint::of(&component, &wasm);
+            assert_eq!(stacks, count as u64 + 2);
             assert!(fits(places, &inside), "{count} in {places}");
             if count > 2 {
                 assert!(!fits(places / 2, &inside), "{count} in half of {places}");

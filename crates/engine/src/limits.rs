@@ -155,6 +155,8 @@ pub struct StoreLimits {
     granted: u64,
     handles_max: usize,
     shared: Option<Arc<Budget>>,
+    /// Taken from the shared budget, and not from the limit.
+    reserved: u64,
     hit: Option<LimitHit>,
     meter: CpuMeter,
     awake: Option<Awake>,
@@ -176,6 +178,7 @@ impl StoreLimits {
             granted: 0,
             handles_max: handles,
             shared,
+            reserved: 0,
             hit: None,
             meter,
             awake: None,
@@ -238,19 +241,23 @@ impl StoreLimits {
         if total > self.memory_max {
             return Err(over);
         }
-        let need = match total <= SMALL_INSTANCE_BYTES {
-            true => Need::Little,
-            false => Need::Much,
-        };
-        if let Some(budget) = &self.shared
-            && let Err(full) = budget.take(bytes, need)
-        {
-            return Err(LimitHit::SharedMemory {
-                whose: full.name().to_owned(),
-                limit: ByteSize(full.limit()),
-            });
+        if let Some(budget) = &self.shared {
+            take(budget, bytes, total)?;
         }
         self.memory_used = total;
+        Ok(())
+    }
+
+    /// Takes `bytes` of the app's budget for what the store needs beside its limit, until it is
+    /// dropped.
+    ///
+    /// # Errors
+    /// The ceiling that this would exceed.
+    pub fn reserve(&mut self, bytes: u64) -> Result<(), LimitHit> {
+        if let Some(budget) = &self.shared {
+            take(budget, bytes, self.reserved.saturating_add(bytes))?;
+            self.reserved += bytes;
+        }
         Ok(())
     }
 
@@ -284,9 +291,26 @@ impl StoreLimits {
     }
 }
 
+/// Takes `bytes` for a store that has `total` then.
+fn take(budget: &Budget, bytes: u64, total: u64) -> Result<(), LimitHit> {
+    let need = match total <= SMALL_INSTANCE_BYTES {
+        true => Need::Little,
+        false => Need::Much,
+    };
+    budget
+        .take(bytes, need)
+        .map_err(|full| LimitHit::SharedMemory {
+            whose: full.name().to_owned(),
+            limit: ByteSize(full.limit()),
+        })
+}
+
 impl Drop for StoreLimits {
     fn drop(&mut self) {
         self.give_back(self.memory_used);
+        if let Some(budget) = &self.shared {
+            budget.give_back(self.reserved);
+        }
     }
 }
 
@@ -389,6 +413,20 @@ mod tests {
         drop(first);
         assert_eq!((app.used(), node.used()), (0, 0));
         assert!(second.memory_growing(0, 700, None).unwrap());
+    }
+
+    #[test]
+    fn what_is_reserved_is_the_app_s_matter_and_not_the_limit_s() {
+        let budget = Budget::of_node(16 << 20);
+        let mut limits = limits(100, Some(&budget));
+        limits.reserve(2 << 20).unwrap();
+        assert_eq!((budget.used(), limits.memory_used().0), (2 << 20, 0));
+        limits.charge(100).unwrap();
+        assert!(limits.reserve(15 << 20).is_err());
+        assert!(limits.reserve(u64::MAX).is_err());
+        assert_eq!(budget.used(), (2 << 20) + 100);
+        drop(limits);
+        assert_eq!(budget.used(), 0);
     }
 
     #[test]

@@ -8,8 +8,8 @@ use std::time::SystemTime;
 use http::HeaderValue;
 use wharf_artifact::AppArtifact;
 use wharf_engine::{
-    Budget, CacheError, CodeCache, Compiler, Engine, EngineError, EngineOptions, PoolSize,
-    SlowLane, places_of,
+    Budget, CacheError, CodeCache, Compiler, Engine, EngineError, EngineOptions, Footprint,
+    PoolSize, SlowLane,
 };
 use wharf_host::{Authority, AuthorityError, Denials, Egress, EgressRules, Host, LinkError};
 use wharf_manifest::{
@@ -323,7 +323,7 @@ impl Activation<'_> {
             component: name.clone(),
             source: CacheError::Source(source),
         })?;
-        let places = places_of(&code, &wasm);
+        let footprint = Footprint::of(&code, &wasm);
         drop(wasm);
         // A later request then maps memory instead of copying it. Not every image can; that is no
         // error.
@@ -363,7 +363,7 @@ impl Activation<'_> {
             limits,
             lane: self.budgets.lane.for_component(),
             budgets: self.budgets.clone(),
-            places,
+            footprint,
             log: runtime.log.clone(),
             metrics,
         };

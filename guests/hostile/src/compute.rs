@@ -51,6 +51,19 @@ pub(crate) fn recurse() -> Result<Response> {
     Ok(deeper(black_box(1)).to_string().into_response())
 }
 
+/// Waits for ever with 450 KiB of the host's stack in use.
+pub(crate) fn wait_deep_down() -> Result<Response> {
+    #[inline(never)]
+    fn deeper(left: u64) -> u64 {
+        if left == 0 {
+            std::thread::sleep(Duration::from_secs(3600));
+            return 0;
+        }
+        black_box(left) ^ deeper(left - 1) ^ black_box(left)
+    }
+    Ok(deeper(black_box(4_500)).to_string().into_response())
+}
+
 pub(crate) fn panic() -> Result<Response> {
     panic!("on purpose")
 }

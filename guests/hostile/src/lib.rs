@@ -29,6 +29,7 @@ async fn handle(request: Request) -> Result<Response> {
         "/work" => compute::work(number),
         "/yield" => compute::wait_for_nothing().await,
         "/recurse" => compute::recurse(),
+        "/deep" => compute::wait_deep_down(),
         "/panic" => compute::panic(),
         "/trap" => compute::trap(),
         "/exit" => compute::exit(),

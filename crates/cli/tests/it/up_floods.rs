@@ -11,7 +11,7 @@ use crate::up_kitchen::{P2_PURE, Up};
 const GROWTH_MAX_KIB: u64 = 10 << 10;
 
 /// The server's resident memory.
-fn memory_kib(up: &Up) -> u64 {
+pub(crate) fn memory_kib(up: &Up) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", up.server.id())).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:"));
     let number = line.and_then(|line| line.split_whitespace().nth(1));

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use wharf_testkit::{Wasi, guests};
 
 use crate::up_client::{Answer, Client, Raw, Upstream, Wire, get, get_request, status_of};
+use crate::up_floods::memory_kib;
 use crate::up_kitchen::{Up, sandbox};
 
 const GOOD: &str = "alive\n";
@@ -88,6 +89,41 @@ async fn each_way_to_do_harm_meets_its_limit() {
             assert!(says("hint").contains(hint), "{at}: {fault}");
             is_good(&up, &at).await;
         }
+    }
+}
+
+/// Memory of the kernel that no limit of the guest's own counts.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_guests_made_of_their_stacks_is_given_back() {
+    const AT_ONCE: usize = 150;
+    for wasi in WASIS {
+        let up = up(wasi, "limits = { time = \"3s\" }");
+        let wait = async |path: &str| {
+            let (addr, path) = (up.addr, path.to_owned());
+            let ask = || {
+                let path = path.clone();
+                tokio::spawn(async move { get(addr, &path).await })
+            };
+            let waiting: Vec<_> = (0..AT_ONCE).map(|_| ask()).collect();
+            for answer in waiting {
+                let answer = answer.await.unwrap();
+                assert_eq!(answer.status, 504, "{wasi:?} {path}: {}", answer.text());
+            }
+            is_good(&up, &path).await;
+        };
+        // What is made once is made.
+        wait("/sleep").await;
+        let flat = memory_kib(&up);
+        wait("/deep").await;
+        // Each held some 400 KiB of it, and a little more of its own memory, which the pool keeps.
+        let most = flat + AT_ONCE as u64 * 250;
+        // A shared instance ends a while after its request.
+        crate::up_client::within("the end of deep guests", async {
+            while memory_kib(&up) > most {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        })
+        .await;
     }
 }
 

@@ -15,7 +15,9 @@ use std::time::{Duration, Instant};
 
 use http::{Request, Response};
 use wasmtime_wasi_http::WasiBody;
-use wharf_engine::{CpuMeter, Engine, Fault, FaultKind, LimitHit, SlowLane, StoreLimits};
+use wharf_engine::{
+    CpuMeter, Engine, Fault, FaultKind, Footprint, LimitHit, SlowLane, StoreLimits,
+};
 use wharf_host::{Authority, HttpHandler, InstanceState, Program};
 use wharf_manifest::{ComponentName, Isolation, Limits};
 
@@ -45,8 +47,8 @@ pub(crate) struct Blueprint {
     pub(crate) limits: Limits,
     pub(crate) lane: SlowLane,
     pub(crate) budgets: AppBudgets,
-    /// Instances' places in the engine's pool that one of it takes.
-    pub(crate) places: u64,
+    /// What one instance takes of what all share.
+    pub(crate) footprint: Footprint,
     pub(crate) log: Log,
     pub(crate) metrics: Arc<ComponentMetrics>,
 }
@@ -98,16 +100,19 @@ impl Blueprint {
         let slot = self
             .budgets
             .instances
-            .hold(self.places)
+            .hold(self.footprint.places)
             .ok_or_else(|| Fault::limit(LimitHit::Instances))?;
         let account = self.metrics.cpu().clone();
         let meter = CpuMeter::new(self.limits.cpu, self.lane.clone(), account);
-        let limits = StoreLimits::new(
+        let mut limits = StoreLimits::new(
             self.limits.memory,
             self.limits.handles as usize,
             meter.clone(),
             Some(Arc::clone(&self.budgets.memory)),
         );
+        limits
+            .reserve(self.footprint.stack_bytes())
+            .map_err(Fault::limit)?;
         let output = InstanceOutput::new(
             self.log.clone(),
             Arc::clone(&self.app),
