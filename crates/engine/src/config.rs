@@ -10,7 +10,7 @@ use wasmtime::{
 
 use wharf_manifest::ByteSize;
 
-use crate::footprint::{MEMORIES_EACH, STACKS_EACH, TABLES_EACH};
+use crate::footprint::{INSTANCE_BYTES_MAX, MEMORIES_EACH, STACKS_EACH, TABLES_EACH};
 use crate::limits::TABLE_ELEMENTS_MAX;
 use crate::ticker::Ticker;
 
@@ -278,8 +278,8 @@ fn pool_config(size: PoolSize) -> PoolingAllocationConfig {
         .max_memories_per_module(2)
         .max_tables_per_module(2)
         .table_elements(TABLE_ELEMENTS_MAX)
-        .max_core_instance_size(4 << 20)
-        .max_component_instance_size(4 << 20)
+        .max_core_instance_size(INSTANCE_BYTES_MAX)
+        .max_component_instance_size(INSTANCE_BYTES_MAX)
         .linear_memory_keep_resident(size.keep_resident)
         .table_keep_resident((size.keep_resident / 4) & !(PAGE_BYTES - 1))
         .async_stack_keep_resident((size.keep_resident / 64).max(STACK_KEEP_RESIDENT_MIN));

@@ -110,9 +110,7 @@ impl Blueprint {
             meter.clone(),
             Some(Arc::clone(&self.budgets.memory)),
         );
-        limits
-            .reserve(self.footprint.stack_bytes())
-            .map_err(Fault::limit)?;
+        limits.reserve(self.footprint.bytes).map_err(Fault::limit)?;
         let output = InstanceOutput::new(
             self.log.clone(),
             Arc::clone(&self.app),
