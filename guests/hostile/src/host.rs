@@ -25,11 +25,15 @@ pub(crate) fn print_one_line() -> Result<Response> {
     }
 }
 
-/// Handles without end, each of a timer that is waited for.
-pub(crate) async fn open_handles() -> Result<Response> {
+/// Handles, each of a timer that is waited for, until there are so many; 0 is without end.
+pub(crate) async fn open_handles(enough: u64) -> Result<Response> {
+    let mut open = 0;
     loop {
-        for _ in 0..100 {
-            wharf_sdk::spawn(time::sleep(HOUR));
+        if enough == 0 || open < enough {
+            for _ in 0..100 {
+                wharf_sdk::spawn(time::sleep(HOUR));
+            }
+            open += 100;
         }
         // The others have their turn.
         time::sleep(Duration::from_millis(1)).await;

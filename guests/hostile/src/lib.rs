@@ -48,7 +48,7 @@ async fn handle(request: Request) -> Result<Response> {
 
         "/stdout" => host::print_lines(),
         "/line" => host::print_one_line(),
-        "/handles" => host::open_handles().await,
+        "/handles" => host::open_handles(number).await,
         "/tasks" => host::begin_tasks().await,
         "/timers" => host::wait_for_many_timers().await,
         "/random" => host::draw_random_bytes(),
