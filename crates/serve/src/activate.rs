@@ -16,6 +16,7 @@ use wharf_manifest::{
     AppName, ByteSize, Ceilings, Component, ComponentName, Digest, HttpTarget, Limits, Lowered,
 };
 
+use crate::admission::{self, Admission};
 use crate::app::{Absence, LiveApp, Route, Target};
 use crate::component::{Blueprint, LiveComponent, shared_name};
 use crate::files::{BlobCache, BlobCacheOptions, Files, FilesOptions};
@@ -62,6 +63,17 @@ pub(crate) struct AppBudgets {
     pub(crate) instances: Arc<Budget>,
     lane: SlowLane,
     egress: Egress,
+    /// By component.
+    doors: Arc<Mutex<BTreeMap<Arc<str>, Arc<Admission>>>>,
+}
+
+impl AppBudgets {
+    /// The door of a component, with `limits` if nobody has entered it before.
+    pub(crate) fn door(&self, component: &Arc<str>, limits: admission::Limits) -> Arc<Admission> {
+        let mut doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
+        let door = doors.entry(Arc::clone(component));
+        Arc::clone(door.or_insert_with(|| Arc::new(Admission::new(limits))))
+    }
 }
 
 /// What an operator decides for an app.
@@ -191,6 +203,7 @@ impl Runtime {
                 instances: Budget::of_app(app, None, &self.instances),
                 lane: self.lane.for_app(),
                 egress: self.egress.of_app(),
+                doors: Arc::default(),
             };
             self.metrics.watch_memory(app, &budgets.memory);
             budgets
@@ -262,6 +275,9 @@ pub fn activate(
             text: trigger.route.to_string().into(),
             target,
         });
+    }
+    for component in components.values() {
+        component.takes_over();
     }
     routes.sort_by_key(|route| std::cmp::Reverse(route.pattern.specificity()));
     Ok(LiveApp {

@@ -47,6 +47,7 @@ mod http1;
 mod metrics;
 mod node;
 mod patience;
+mod places;
 mod process_stat;
 mod proxies;
 mod request;
