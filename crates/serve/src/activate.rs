@@ -401,7 +401,7 @@ impl Activation<'_> {
             } = lowered;
             self.runtime.log.message(
                 Message::new(Level::Warn, "the node gives less than the manifest asks")
-                    .with("app", &**self.app_name)
+                    .about(self.app_name)
                     .with("component", name)
                     .with("limit", key)
                     .with("asked", asked)
@@ -425,7 +425,7 @@ fn denials(
             return;
         }
         let message = Message::new(Level::Warn, denial.to_string())
-            .with("app", &*app)
+            .about(&app)
             .with("component", &*component);
         log.message(match denial.manifest_hint(&component) {
             Some(hint) => message.with("hint", hint),

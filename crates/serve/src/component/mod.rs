@@ -81,6 +81,7 @@ impl Blueprint {
     fn log_fault(&self, fault: &Fault, id: Option<RequestId>) {
         self.metrics.faulted(fault);
         let mut message = Message::new(Level::Error, fault.message.clone())
+            .about(&self.app)
             .with("kind", fault.kind.as_str())
             .with("component", &*self.name);
         if let Some(id) = id {
