@@ -180,6 +180,11 @@ impl Runtime {
         &self.log
     }
 
+    /// The cache of native code, for `app`: what is compiled for it is counted as its own.
+    pub fn code_cache(&self, app: &str) -> CodeCache {
+        self.cache.counted_in(&self.metrics.code(app))
+    }
+
     /// A stand-in for the app `name`, which answers 503: the names of an app that is not there
     /// are no other app's.
     pub fn absent(&self, name: &AppName, absence: Absence) -> LiveApp {
@@ -324,7 +329,7 @@ impl Activation<'_> {
             });
         };
         let code = runtime
-            .cache
+            .code_cache(self.app_name)
             .component(
                 runtime.host.engine(),
                 &runtime.compiler,

@@ -54,6 +54,7 @@ mod request;
 mod server;
 mod telemetry;
 mod tls;
+mod validity;
 
 pub use activate::{ActivateError, AppTerms, Runtime, RuntimeOptions, activate};
 pub use admin::Admin;
@@ -63,3 +64,4 @@ pub use node::{Node, NodeOptions};
 pub use server::{Endpoint, ServeError, Server, ServerOptions};
 pub use telemetry::{Telemetry, TelemetryError};
 pub use tls::{CertificatePaths, Tls, TlsError};
+pub use validity::Ending;
