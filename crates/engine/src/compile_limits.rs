@@ -54,11 +54,11 @@ impl Default for CompileLimits {
 }
 
 impl CompileLimits {
-    /// Lowers the memory to half of `total`, what the machine or the control group has, but not
-    /// below a gibibyte: address space is not all filled, and threads and libraries take some of
-    /// it for any program.
+    /// Lowers the memory to three quarters of `total`, what the machine or the control group has,
+    /// but not below a gibibyte: address space is not all filled, and threads and libraries take
+    /// some of it for any program.
     pub fn with_memory_of(mut self, total: ByteSize) -> CompileLimits {
-        let part = ByteSize(total.0 / 2).max(MEMORY_FLOOR);
+        let part = ByteSize(total.0 / 4 * 3).max(MEMORY_FLOOR);
         self.memory = self.memory.min(part);
         self
     }
@@ -119,14 +119,15 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_half_of_what_there_is_between_its_bounds() {
+    fn memory_is_a_part_of_what_there_is_between_its_bounds() {
         let check = |total: u64, expected: u64| {
             let limits = CompileLimits::default().with_memory_of(ByteSize(total));
             assert_eq!(limits.memory, ByteSize(expected), "{total}");
         };
         check(64 << 30, 6 << 30);
-        check(8 << 30, 4 << 30);
-        check(2 << 30, 1 << 30);
+        check(8 << 30, 6 << 30);
+        check(4 << 30, 3 << 30);
+        check(1 << 30, 1 << 30);
         check(256 << 20, 1 << 30);
         check(0, 1 << 30);
         check(u64::MAX, 6 << 30);
