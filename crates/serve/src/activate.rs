@@ -13,7 +13,8 @@ use wharf_engine::{
 };
 use wharf_host::{Authority, AuthorityError, Denials, Egress, EgressRules, Host, LinkError};
 use wharf_manifest::{
-    AppName, ByteSize, Ceilings, Component, ComponentName, Digest, HttpTarget, Limits, Lowered,
+    Allowance, AppName, ByteSize, Ceilings, Component, ComponentName, Digest, Grants, HttpTarget,
+    Limits, Lowered, Withheld,
 };
 
 use crate::admission::{self, Admission};
@@ -86,6 +87,8 @@ pub struct AppTerms {
     pub egress: EgressRules,
     /// Ceiling on the memory of all its instances together, below the node's. Default none.
     pub memory: Option<ByteSize>,
+    /// What its components may be granted of what its manifest asks. Default all.
+    pub allow: Allowance,
 }
 
 /// An app cannot be made live.
@@ -238,8 +241,7 @@ pub fn activate(
         artifact,
         app_name: &app_name,
         base,
-        ceilings: &terms.ceilings,
-        egress: &terms.egress,
+        terms,
         budgets: runtime.budgets(&app_name, terms.memory),
     };
     let mut components = BTreeMap::new();
@@ -312,8 +314,7 @@ struct Activation<'a> {
     artifact: &'a AppArtifact,
     app_name: &'a Arc<str>,
     base: &'a Path,
-    ceilings: &'a Ceilings,
-    egress: &'a EgressRules,
+    terms: &'a AppTerms,
     budgets: AppBudgets,
 }
 
@@ -366,10 +367,10 @@ impl Activation<'_> {
         );
         let limits = self.limits(component, &shared);
         let authority = Authority::new(
-            &component.grants,
+            &self.grants(component, &shared),
             self.base,
             limits.outgoing,
-            &self.budgets.egress.under(self.egress.clone()),
+            &self.budgets.egress.under(self.terms.egress.clone()),
             denials,
         )
         .map_err(|source| ActivateError::Grant {
@@ -395,10 +396,35 @@ impl Activation<'_> {
         )
     }
 
+    /// The grants that hold. What is less than the manifest asks is told.
+    fn grants(&self, component: &Component, name: &str) -> Grants {
+        let mut grants = component.grants.clone();
+        for withheld in self.terms.allow.narrow(&mut grants) {
+            let Withheld { key, asked, given } = withheld;
+            let given = match &given[..] {
+                [] => "nothing".to_owned(),
+                given => given.join(", "),
+            };
+            self.runtime.log.message(
+                Message::new(Level::Warn, "the node grants less than the manifest asks")
+                    .about(self.app_name)
+                    .with("component", name)
+                    .with("grant", key)
+                    .with("asked", asked)
+                    .with("given", given)
+                    .with(
+                        "hint",
+                        format!("`app.{}.allow.{key}` in the node file", self.app_name),
+                    ),
+            );
+        }
+        grants
+    }
+
     /// The limits that hold. What is less than the manifest asks is told.
     fn limits(&self, component: &Component, name: &str) -> Limits {
         let mut limits = component.limits.clone();
-        for lowered in self.ceilings.lower(&mut limits) {
+        for lowered in self.terms.ceilings.lower(&mut limits) {
             let Lowered {
                 key,
                 asked,

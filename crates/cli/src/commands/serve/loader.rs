@@ -8,7 +8,9 @@ use tokio::signal::unix::Signal;
 use tokio::time::Instant;
 use wharf_build::Cancel;
 use wharf_host::EgressRules;
-use wharf_manifest::{AppName, ByteSize, Ceilings, Digest, HostName, NodeConfig, PrivateAddress};
+use wharf_manifest::{
+    Allowance, AppName, ByteSize, Ceilings, Digest, HostName, NodeConfig, PrivateAddress,
+};
 use wharf_serve::log::{Level, Log, Message};
 use wharf_serve::{Absence, AppTerms, LiveApp, Node, Runtime, activate};
 
@@ -44,7 +46,15 @@ struct Made {
     artifact: Digest,
     ceilings: Ceilings,
     memory: Option<ByteSize>,
-    private: Vec<PrivateAddress>,
+    private: Private,
+    allow: Allowance,
+}
+
+/// The private addresses that an app may reach, and whose list it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Private {
+    OfApp(Vec<PrivateAddress>),
+    OfNode(Vec<PrivateAddress>),
 }
 
 /// What was loaded since the node file was read.
@@ -213,16 +223,28 @@ impl Loader {
             let config = &file.config.apps[&name];
             let cache = runtime.code_cache(name.as_str());
             let found = file.app(config, &args, &cancel, &cache, &Terminal::new())?;
-            let terms = AppTerms {
-                ceilings: file.config.ceilings,
-                egress: EgressRules::only(file.config.private_addresses.clone()),
-                memory: config.memory,
+            let (private, egress) = match &config.private_addresses {
+                Some(own) => {
+                    let rules = EgressRules::only_of_app(name.as_str(), own.clone());
+                    (Private::OfApp(own.clone()), rules)
+                }
+                None => {
+                    let list = file.config.private_addresses.clone();
+                    (Private::OfNode(list.clone()), EgressRules::only(list))
+                }
             };
             let made = Made {
                 artifact: found.artifact.digest,
-                ceilings: terms.ceilings,
-                memory: terms.memory,
-                private: file.config.private_addresses.clone(),
+                ceilings: file.config.ceilings,
+                memory: config.memory,
+                private,
+                allow: config.allow.clone(),
+            };
+            let terms = AppTerms {
+                ceilings: made.ceilings,
+                egress,
+                memory: made.memory,
+                allow: made.allow.clone(),
             };
             if before.as_ref() == Some(&made) {
                 return Ok(None);

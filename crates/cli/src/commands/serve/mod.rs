@@ -179,6 +179,16 @@ fn check(args: &Serve, file: &NodeFile) -> Outcome {
                     lowered.key, lowered.ceiling, lowered.asked
                 );
             }
+            for withheld in app.allow.narrow(&mut described.grants.clone()) {
+                let given = match &withheld.given[..] {
+                    [] => "nothing".to_owned(),
+                    given => given.join(", "),
+                };
+                println!(
+                    "  {component}: of the grant {} {} it gets {given}",
+                    withheld.key, withheld.asked
+                );
+            }
         }
     }
     Ok(ExitCode::SUCCESS)
