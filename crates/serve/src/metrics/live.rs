@@ -148,29 +148,27 @@ impl Sources {
             (app, tally)
         });
         let apps: Vec<_> = apps.collect();
-        let counts: [(&str, &str, fn(&CodeTally) -> u64); 3] = [
-            (
-                "compilations",
-                "Components compiled to native code, as the code cache did not have it",
-                CodeTally::compiled,
-            ),
-            (
-                "compilations_failed",
-                "Components that did not compile, or met a limit of the compiler",
-                CodeTally::failed,
-            ),
-            (
-                "code_cache_hits",
-                "Components whose native code was there when they were loaded",
-                CodeTally::found,
-            ),
-        ];
-        for (name, help, count) in counts {
+        let mut counts = |name, help, count: fn(&CodeTally) -> u64| {
             let values = apps
                 .iter()
                 .map(|(app, tally)| (app, ConstCounter::new(count(tally))));
-            family(encoder, name, help, None, values)?;
-        }
+            family(encoder, name, help, None, values)
+        };
+        counts(
+            "compilations",
+            "Components compiled to native code, as the code cache did not have it",
+            CodeTally::compiled,
+        )?;
+        counts(
+            "compilations_failed",
+            "Components that did not compile, or met a limit of the compiler",
+            CodeTally::failed,
+        )?;
+        counts(
+            "code_cache_hits",
+            "Components whose native code was there when they were loaded",
+            CodeTally::found,
+        )?;
         let times = apps
             .iter()
             .map(|(app, tally)| (app, ConstCounter::new(tally.compiling().as_secs_f64())));
