@@ -64,6 +64,7 @@ pub struct Node {
 impl Node {
     /// A node without an app yet, which counts in `metrics`.
     pub fn new(log: Log, metrics: Metrics, options: NodeOptions) -> Node {
+        metrics.watch_log(&log);
         Node {
             hosts: ArcSwap::default(),
             log,
