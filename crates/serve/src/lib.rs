@@ -44,6 +44,7 @@ mod connection;
 mod drain;
 mod hosts;
 mod http1;
+mod http2;
 mod metrics;
 mod node;
 mod patience;
