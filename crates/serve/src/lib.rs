@@ -45,6 +45,7 @@ mod drain;
 mod hosts;
 mod http1;
 mod http2;
+mod late;
 mod metrics;
 mod node;
 mod patience;
