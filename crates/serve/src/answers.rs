@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,17 +23,37 @@ pub(crate) trait Abandon {
 /// What is under way on a connection.
 #[derive(Debug)]
 pub(crate) struct Answers<B> {
+    under_way: Arc<Count>,
     state: Mutex<State<B>>,
     began: Instant,
 }
 
 #[derive(Debug)]
 struct State<B> {
-    under_way: usize,
     idle_since: Instant,
     next: u64,
     /// Those on HTTP/2, where one answer may lie while others go on.
     lying: HashMap<u64, Arc<Slot<B>>>,
+}
+
+/// How many answers are under way, and who waits for the last one's end.
+#[derive(Debug, Default)]
+pub(crate) struct Count(Mutex<(usize, Option<Waker>)>);
+
+impl Count {
+    fn lock(&self) -> MutexGuard<'_, (usize, Option<Waker>)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ready once none is.
+    pub(crate) fn poll_none(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        if state.0 == 0 {
+            return Poll::Ready(());
+        }
+        state.1 = Some(cx.waker().clone());
+        Poll::Pending
+    }
 }
 
 /// One request from its arrival to the end of its answer.
@@ -54,8 +74,8 @@ impl<B: Abandon> Answers<B> {
     pub(crate) fn new() -> Arc<Answers<B>> {
         let began = Instant::now();
         Arc::new(Answers {
+            under_way: Arc::default(),
             state: Mutex::new(State {
-                under_way: 0,
                 idle_since: began,
                 next: 0,
                 lying: HashMap::new(),
@@ -70,14 +90,19 @@ impl<B: Abandon> Answers<B> {
 
     /// A request arrives.
     pub(crate) fn begin(self: &Arc<Self>) -> UnderWay<B> {
-        self.lock().under_way += 1;
+        self.under_way.lock().0 += 1;
         UnderWay(Arc::clone(self))
+    }
+
+    /// How many are under way, for who need not name what they are.
+    pub(crate) fn count(&self) -> Arc<Count> {
+        Arc::clone(&self.under_way)
     }
 
     /// How long nothing has been under way.
     pub(crate) fn idle(&self) -> Duration {
         let state = self.lock();
-        match state.under_way {
+        match self.under_way.lock().0 {
             0 => state.idle_since.elapsed(),
             _ => Duration::ZERO,
         }
@@ -120,9 +145,15 @@ impl<B: Abandon> Answers<B> {
 impl<B> Drop for UnderWay<B> {
     fn drop(&mut self) {
         let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.under_way -= 1;
-        if state.under_way == 0 {
-            state.idle_since = Instant::now();
+        // The time is right before the count says that it counts.
+        state.idle_since = Instant::now();
+        drop(state);
+        let mut count = self.0.under_way.lock();
+        count.0 -= 1;
+        let waiting = if count.0 == 0 { count.1.take() } else { None };
+        drop(count);
+        if let Some(waker) = waiting {
+            waker.wake();
         }
     }
 }

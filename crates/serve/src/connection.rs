@@ -95,6 +95,7 @@ impl Protocols {
         } = self.options;
         let ledger = Arc::new(Ledger::default());
         let answers = Answers::new();
+        let count = answers.count();
         let service = service_fn({
             let (ledger, answers) = (Arc::clone(&ledger), Arc::clone(&answers));
             move |request| {
@@ -108,7 +109,7 @@ impl Protocols {
             }
         });
         let stream = Patience::new(stream, write_time);
-        let stream = Gate::new(stream, peer.scheme, header_time, ledger);
+        let stream = Gate::new(stream, peer.scheme, header_time, ledger).waiting_for(count);
         let connection = self.builder.serve_connection(TokioIo::new(stream), service);
         let mut connection = std::pin::pin!(connection);
         let look_every = LOOK_EVERY.min(write_time.min(idle_time) / 4);

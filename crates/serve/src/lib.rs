@@ -44,6 +44,8 @@ mod connection;
 mod drain;
 mod hosts;
 mod http1;
+mod http2;
+mod late;
 mod metrics;
 mod node;
 mod patience;

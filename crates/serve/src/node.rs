@@ -8,6 +8,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use http::header::EXPECT;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use http_body_util::{BodyExt, Empty, Full};
@@ -23,6 +24,7 @@ use crate::component::{Admitted, LiveComponent};
 use crate::files::FileRequest;
 use crate::hosts::Hosts;
 use crate::http1::Refusal;
+use crate::late::Late;
 use crate::log::{Log, RequestId, Wire};
 use crate::metrics::{ComponentMetrics, Metrics};
 use crate::proxies::Proxies;
@@ -350,9 +352,14 @@ impl Node {
             }
         };
         let is_head = request.method() == Method::HEAD;
+        let is_h2 = request.version() == Version::HTTP_2;
         // HTTP/1 leaves out the body of an answer to HEAD by itself.
-        let strip = is_head && request.version() == Version::HTTP_2;
-        let request = request.map(|body| incoming(body, limits.body_idle));
+        let strip = is_head && is_h2;
+        // Who waits to be told to go on sends nothing that is to be taken.
+        let waits = !is_h2
+            && (request.headers().get(EXPECT))
+                .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+        let request = request.map(|body| incoming(body, limits.body_idle, waits));
         let admitted = Admitted {
             id: origin.id,
             deadline,
@@ -402,17 +409,16 @@ async fn unless<T>(
 }
 
 /// A request body as the guest reads it.
-fn incoming(body: Incoming, idle: Duration) -> WasiBody {
+fn incoming(body: Incoming, idle: Duration, waits: bool) -> WasiBody {
     if body.is_end_stream() {
         return Empty::new().map_err(|never| match never {}).boxed_unsync();
     }
-    IdleBody::new(
-        body,
-        idle,
-        || wasmtime_wasi_http::Error::ConnectionReadTimeout,
-        (),
-    )
-    .boxed_unsync()
+    let late = || wasmtime_wasi_http::Error::ConnectionReadTimeout;
+    let body = IdleBody::new(body, idle, late, ());
+    match waits {
+        true => body.boxed_unsync(),
+        false => Late::new(body).boxed_unsync(),
+    }
 }
 
 /// The body of every answer.

@@ -13,6 +13,8 @@ use tokio::time::{Instant, Sleep};
 use super::ledger::Ledger;
 use super::messages::{Judged, Messages, Verdict};
 use super::refusal::Refusal;
+use crate::answers::Count;
+use crate::http2::Frames;
 use crate::request::Scheme;
 
 /// What a client of HTTP/2 sends first (RFC 9113, section 3.4).
@@ -27,9 +29,11 @@ const PIECE: usize = 4 << 10;
 const ROOM_KEPT: usize = 8 << 10;
 /// How long what a refused client goes on sending is still taken, so that it sees the answer.
 const LINGER: Duration = Duration::from_secs(2);
+/// How long a client that ended its side may wait for answers.
+const HALF_CLOSED: Duration = Duration::from_secs(1);
 
-/// Lets through to hyper what is HTTP/1 without a fault, and HTTP/2 as it is: that has frames,
-/// which h2 judges.
+/// Lets through to hyper what is HTTP/1 without a fault, and HTTP/2 almost as it is: that has
+/// frames, which h2 judges.
 ///
 /// A head has `head_time` from its first byte, the first one from the connection's beginning.
 pub(crate) struct Gate<S> {
@@ -46,6 +50,11 @@ pub(crate) struct Gate<S> {
     since: Option<Instant>,
     timer: Pin<Box<Sleep>>,
     is_shut: bool,
+    frames: Frames,
+    /// Answers under way.
+    answers: Arc<Count>,
+    /// When the client ended its side while some were.
+    ended: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +87,16 @@ impl<S> Gate<S> {
             since: Some(Instant::now()),
             timer: Box::pin(tokio::time::sleep(head_time)),
             is_shut: false,
+            frames: Frames::default(),
+            answers: Arc::default(),
+            ended: None,
         }
+    }
+
+    /// Lets a client that ends its side wait for the answers that are counted here.
+    pub(crate) fn waiting_for(mut self, answers: Arc<Count>) -> Gate<S> {
+        self.answers = answers;
+        self
     }
 
     /// Judges bytes that begin after the last one that may go; says how many may go, too.
@@ -96,6 +114,8 @@ impl<S> Gate<S> {
             } else {
                 self.mode = Mode::Http2;
                 self.ledger.set_h2();
+                // Of what comes first h2 forgot nothing yet.
+                self.frames.follow(&bytes[PREFACE.len()..]);
             }
         }
         let judged = match self.mode {
@@ -141,6 +161,23 @@ impl<S> Gate<S> {
         if self.held.is_empty() {
             self.held.shrink_to(ROOM_KEPT);
         }
+    }
+
+    /// The client ended its side: whether hyper is not to know yet. It would take that for a
+    /// client that left, and end what is under way; but one that sent all that it had to say may
+    /// end its side and wait (RFC 9293, section 3.6). Only a write tells them apart.
+    fn keeps_end(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.mode != Mode::Http1
+            || !self.messages.is_between()
+            || self.answers.poll_none(cx).is_ready()
+        {
+            return false;
+        }
+        let deadline = *self.ended.get_or_insert_with(Instant::now) + HALF_CLOSED;
+        if self.timer.deadline() != deadline {
+            self.timer.as_mut().reset(deadline);
+        }
+        self.timer.as_mut().poll(cx).is_pending()
     }
 
     /// There is nothing to read: how long that may last while a head is incomplete.
@@ -220,7 +257,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for Gate<S> {
                 return Poll::Ready(Ok(()));
             }
             match this.mode {
-                Mode::Http2 => return Pin::new(&mut this.stream).poll_read(cx, buffer),
+                Mode::Http2 => {
+                    ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
+                    let new = &mut buffer.filled_mut()[before..];
+                    if let Some(stream) = this.frames.follow(new) {
+                        new[stream].fill(0);
+                    }
+                    return Poll::Ready(Ok(()));
+                }
                 Mode::Broken(text) => {
                     return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, text)));
                 }
@@ -236,6 +280,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Gate<S> {
                 Mode::Opening | Mode::Http1 => {}
             }
             match this.fill(cx, buffer) {
+                Poll::Ready(Ok(true)) if this.keeps_end(cx) => return Poll::Pending,
                 Poll::Ready(Ok(is_end)) => {
                     if is_end || buffer.filled().len() > before {
                         return Poll::Ready(Ok(()));

@@ -53,6 +53,11 @@ impl Messages {
         self.heads
     }
 
+    /// Whether no content is under way, nor what follows CONNECT.
+    pub(super) fn is_between(&self) -> bool {
+        matches!(self.state, State::Head(_))
+    }
+
     /// Looks at `bytes`, which begin after the last byte that passed.
     pub(super) fn judge(&mut self, bytes: &[u8]) -> Judged {
         let mut passed = 0;
