@@ -35,6 +35,8 @@ const DEBT_MAX: Duration = Duration::from_millis(200);
 const FORGIVEN_OF_WAITING: u32 = 4;
 /// What polling a guest aside costs the process beside the poll: another thread takes over.
 const HAND_OVER: Duration = Duration::from_micros(10);
+/// What a turn in the lane costs the process beside the poll.
+const ONE_TURN: Duration = Duration::from_micros(2);
 /// Polls in a row that were short, after which the next one is taken to be short as well.
 const SHORT_POLLS: u32 = 16;
 /// A poll of more than that was not stopped by the tick in it.
@@ -269,13 +271,14 @@ impl CpuMeter {
         future: &mut F,
         cx: &mut Context<'_>,
     ) -> Poll<F::Output> {
-        if pace == Pace::Slow && self.lock().short_polls >= SHORT_POLLS {
-            return self.poll(future, cx);
-        }
-        let result = aside(|| self.poll(future, cx));
+        let is_short = pace == Pace::Slow && self.lock().short_polls >= SHORT_POLLS;
+        let (result, cost) = match is_short {
+            true => (self.poll(future, cx), ONE_TURN),
+            false => (aside(|| self.poll(future, cx)), HAND_OVER),
+        };
         let mut inner = self.lock();
-        inner.used += HAND_OVER;
-        inner.account.add(HAND_OVER);
+        inner.used += cost;
+        inner.account.add(cost);
         result
     }
 
