@@ -96,6 +96,7 @@ impl Inner {
         };
         self.used += elapsed;
         self.account.add(elapsed);
+        self.lane.polled(elapsed);
         self.debt = (self.debt + elapsed).min(DEBT_MAX);
         if since.is_long(elapsed) || self.lane.is_overdrawn(elapsed) {
             match self.precise {
@@ -234,6 +235,7 @@ impl CpuMeter {
         match inner.is_slow {
             true => Pace::Slow,
             false if inner.lane.is_greedy() => Pace::Aside,
+            false if inner.lane.is_busy() => Pace::InTurn,
             false => Pace::Light,
         }
     }
@@ -263,16 +265,21 @@ impl CpuMeter {
         Pin::new(future).poll(cx)
     }
 
-    /// Polls the guest while another thread does this one's work. Where polls are short that costs
-    /// far more than they do, so that guests in the lane, which are few at once, go without.
-    fn poll_aside<F: Future + Unpin>(
+    /// Polls the guest, which has a place, while another thread does this one's work. Where polls
+    /// are short that costs far more than they do, so that guests in the lane, which are few at
+    /// once, go without.
+    fn poll_in_place<F: Future + Unpin>(
         &self,
         pace: Pace,
         future: &mut F,
         cx: &mut Context<'_>,
     ) -> Poll<F::Output> {
-        let is_short = pace == Pace::Slow && self.lock().short_polls >= SHORT_POLLS;
-        let (result, cost) = match is_short {
+        let stays_here = match pace {
+            Pace::Light | Pace::InTurn => true,
+            Pace::Slow => self.lock().short_polls >= SHORT_POLLS,
+            Pace::Aside => false,
+        };
+        let (result, cost) = match stays_here {
             true => (self.poll(future, cx), ONE_TURN),
             false => (aside(|| self.poll(future, cx)), HAND_OVER),
         };
@@ -371,8 +378,8 @@ impl<F: Future + Unpin> Future for Metered<F> {
                 *waiting = None;
                 return meter.poll(future, cx);
             }
-            Pace::Light | Pace::Aside => Pace::Aside,
-            Pace::Slow => Pace::Slow,
+            Pace::Light => Pace::Aside,
+            other => other,
         };
         // A place for another pace is none.
         let mut turn = match waiting.take() {
@@ -383,7 +390,7 @@ impl<F: Future + Unpin> Future for Metered<F> {
             *waiting = Some((pace, turn));
             return Poll::Pending;
         };
-        let result = meter.poll_aside(pace, future, cx);
+        let result = meter.poll_in_place(pace, future, cx);
         drop(place);
         result
     }
