@@ -274,14 +274,15 @@ impl CpuMeter {
         future: &mut F,
         cx: &mut Context<'_>,
     ) -> Poll<F::Output> {
-        let stays_here = match pace {
-            Pace::Light | Pace::InTurn => true,
-            Pace::Slow => self.lock().short_polls >= SHORT_POLLS,
-            Pace::Aside => false,
+        let (stays_here, cost) = match pace {
+            // The neighbours are no fault of its own.
+            Pace::Light | Pace::InTurn => (true, Duration::ZERO),
+            Pace::Slow if self.lock().short_polls >= SHORT_POLLS => (true, ONE_TURN),
+            Pace::Slow | Pace::Aside => (false, HAND_OVER),
         };
-        let (result, cost) = match stays_here {
-            true => (self.poll(future, cx), ONE_TURN),
-            false => (aside(|| self.poll(future, cx)), HAND_OVER),
+        let result = match stays_here {
+            true => self.poll(future, cx),
+            false => aside(|| self.poll(future, cx)),
         };
         let mut inner = self.lock();
         inner.used += cost;
