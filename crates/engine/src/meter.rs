@@ -530,8 +530,11 @@ mod tests {
                 CpuMeter::new(Duration::from_secs(10), lane.clone(), CpuAccount::default())
             })
         };
+        // As if each had computed for 8 ms, all in a moment.
+        spin(Duration::from_millis(8));
         for guest in guests() {
-            poll(&guest, A_BIT);
+            let since = thread_cpu_time().saturating_sub(Duration::from_millis(8));
+            guest.lock().spend(Since::Cpu(since));
         }
         assert!(guests().all(|guest| guest.pace() == Pace::Aside));
         let other = CpuMeter::new(
