@@ -86,7 +86,7 @@ impl CliError {
     pub(crate) fn fault(fault: Fault) -> CliError {
         let run_code = match (&fault.kind, &fault.limit) {
             (_, Some(LimitHit::Time { .. } | LimitHit::Cpu { .. })) => RUN_TIME,
-            (_, Some(LimitHit::Memory { .. } | LimitHit::SharedMemory { .. })) => RUN_MEMORY,
+            (_, Some(LimitHit::Memory { .. })) => RUN_MEMORY,
             (FaultKind::Guest | FaultKind::Limit, _) => RUN_TRAP,
             (FaultKind::User | FaultKind::Host, _) => RUN_FAILED,
         };

@@ -119,9 +119,11 @@ pub(crate) fn start_log(
     Ok(log)
 }
 
-/// The engine and the pools, with `memory` for all guests together.
+/// The engine and the pools, with `memory` for all guests together, of which none reaches
+/// `admin`.
 pub(crate) fn runtime(
     memory: Option<ByteSize>,
+    admin: Option<SocketAddr>,
     log: &Log,
     metrics: &Metrics,
 ) -> Result<Runtime, CliError> {
@@ -131,6 +133,7 @@ pub(crate) fn runtime(
         memory: memory.unwrap_or_else(memory::for_guests),
         log: log.clone(),
         metrics: metrics.clone(),
+        admin,
     };
     Runtime::new(options).map_err(|error| {
         CliError::new(error.to_string())

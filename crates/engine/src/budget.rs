@@ -26,6 +26,15 @@ pub struct Budget {
 }
 
 /// How much of its app a request for more makes.
+/// Why a budget has no room.
+#[derive(Debug)]
+pub(crate) enum Full<'a> {
+    /// All of this one is in use.
+    Spent(&'a Budget),
+    /// The app has its fair share of this one, the node's.
+    Share(&'a Budget),
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Need {
     Little,
@@ -47,16 +56,20 @@ impl Budget {
     /// one.
     pub fn of_app(name: &str, limit: Option<u64>, node: &Arc<Budget>) -> Arc<Budget> {
         Arc::new(Budget {
-            name: format!("app {name}"),
+            name: name.to_owned(),
             limit: AtomicU64::new(limit.unwrap_or(u64::MAX)),
             used: AtomicU64::new(0),
             node: Some(Arc::clone(node)),
         })
     }
 
-    /// Whose it is in errors: `node`, `app guestbook`.
-    pub fn name(&self) -> &str {
+    /// Whose it is: `node`, or the app's name.
+    pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    pub(crate) fn is_app_s(&self) -> bool {
+        self.node.is_some()
     }
 
     /// What may be used; for an app without a limit of its own, what the node has.
@@ -89,8 +102,8 @@ impl Budget {
     }
 
     /// Takes `amount`, or names the budget that has no room.
-    pub(crate) fn take(&self, amount: u64, need: Need) -> Result<(), &Budget> {
-        let own = self.add(amount, |_| true).ok_or(self)?;
+    pub(crate) fn take(&self, amount: u64, need: Need) -> Result<(), Full<'_>> {
+        let own = self.add(amount, |_| true).ok_or(Full::Spent(self))?;
         let Some(node) = &self.node else {
             return Ok(());
         };
@@ -103,7 +116,12 @@ impl Budget {
             return Ok(());
         }
         self.used.fetch_sub(amount, Ordering::AcqRel);
-        Err(node)
+        // Others may have taken or given back since; it is for the report only.
+        let has_room = node.used().saturating_add(amount) <= node.limit();
+        Err(match has_room {
+            true => Full::Share(node),
+            false => Full::Spent(node),
+        })
     }
 
     /// Adds `amount` if what is free then is enough for `is_enough`; gives the sum.
@@ -145,6 +163,15 @@ impl Drop for Held {
 mod tests {
     use super::*;
 
+    impl Full<'_> {
+        fn name(&self) -> String {
+            match self {
+                Full::Spent(budget) => budget.name().to_owned(),
+                Full::Share(budget) => format!("share of {}", budget.name()),
+            }
+        }
+    }
+
     /// Takes one after the other until there is no more.
     fn take_all(budget: &Budget, need: Need) -> u64 {
         (0..).find(|_| budget.take(1, need).is_err()).unwrap()
@@ -155,7 +182,9 @@ mod tests {
         let node = Budget::of_node(1200);
         let one = Budget::of_app("one", None, &node);
         assert_eq!(take_all(&one, Need::Much), 1050);
-        assert_eq!(one.take(1, Need::Much).unwrap_err().name(), "node");
+        assert_eq!(one.take(1, Need::Much).unwrap_err().name(), "share of node");
+        let rest = Budget::of_app("rest", None, &node);
+        assert_eq!(rest.take(151, Need::Much).unwrap_err().name(), "node");
 
         let node = Budget::of_node(1500);
         let apps = ["one", "two"].map(|name| Budget::of_app(name, None, &node));
@@ -184,7 +213,7 @@ mod tests {
         let node = Budget::of_node(1000);
         let app = Budget::of_app("a", Some(10), &node);
         assert_eq!(take_all(&app, Need::Much), 10);
-        assert_eq!(app.take(1, Need::Much).unwrap_err().name(), "app a");
+        assert_eq!(app.take(1, Need::Much).unwrap_err().name(), "a");
         assert_eq!((app.used(), node.used()), (10, 10));
         app.give_back(4);
         assert_eq!((app.used(), node.used()), (6, 6));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use wasmtime::ResourceLimiter;
 use wharf_manifest::ByteSize;
 
-use crate::budget::{Budget, Need};
+use crate::budget::{Budget, Full, Need};
 use crate::meter::{CpuMeter, Tick};
 use crate::ticker::Awake;
 
@@ -28,11 +28,23 @@ pub enum LimitHit {
         /// What is allowed.
         limit: ByteSize,
     },
-    /// The memory ceiling of the app or the node.
-    SharedMemory {
-        /// Whose ceiling it is.
-        whose: String,
+    /// The memory ceiling of the app, which the operator set.
+    AppMemory {
+        /// The app.
+        app: String,
         /// What is allowed.
+        limit: ByteSize,
+    },
+    /// The memory ceiling of the node.
+    NodeMemory {
+        /// What is allowed.
+        limit: ByteSize,
+    },
+    /// What one app may have of the memory of the node, so that others find some.
+    MemoryShare {
+        /// What the instances of the app have, and may not exceed now.
+        held: ByteSize,
+        /// What the node has for all.
         limit: ByteSize,
     },
     /// CPU time.
@@ -81,7 +93,8 @@ impl LimitHit {
     pub fn name(&self) -> &'static str {
         match self {
             LimitHit::Memory { .. } => "memory",
-            LimitHit::SharedMemory { .. } => "node_memory",
+            LimitHit::AppMemory { .. } => "app_memory",
+            LimitHit::NodeMemory { .. } | LimitHit::MemoryShare { .. } => "node_memory",
             LimitHit::Cpu { .. } => "cpu",
             LimitHit::Time { .. } => "time",
             LimitHit::TableElements { .. } => "table",
@@ -94,11 +107,38 @@ impl LimitHit {
         }
     }
 
+    /// Its key under `limits` in a manifest, if it has one: `memory`.
+    pub fn key(&self) -> Option<&'static str> {
+        match self {
+            LimitHit::Memory { .. } => Some("memory"),
+            LimitHit::Cpu { .. } => Some("cpu"),
+            LimitHit::Time { .. } => Some("time"),
+            LimitHit::Handles { .. } => Some("handles"),
+            LimitHit::Response { .. } => Some("response"),
+            LimitHit::BodyIdle { .. } => Some("body_idle"),
+            _ => None,
+        }
+    }
+
+    /// Whether it is met for what all instances of the app or the node have together: later there
+    /// may be room.
+    pub fn is_shared(&self) -> bool {
+        matches!(
+            self,
+            LimitHit::AppMemory { .. }
+                | LimitHit::NodeMemory { .. }
+                | LimitHit::MemoryShare { .. }
+                | LimitHit::Instances
+        )
+    }
+
     /// How to raise it.
     pub fn hint(&self) -> String {
         match self {
             LimitHit::Memory { .. } => "raise it with `limits.memory` in wharf.toml (`--memory` for `wharf run`)".into(),
-            LimitHit::SharedMemory { whose, .. } => format!("the memory ceiling of the {whose} is spent by its instances together"),
+            LimitHit::AppMemory { app, .. } => format!("its instances together have spent it: raise `memory` of [app.{app}] in the node file"),
+            LimitHit::NodeMemory { .. } => "the instances of all apps together have spent it: raise `memory` under [limits] in the node file, or give the apps that take most a ceiling with `memory` under [app.NAME]".into(),
+            LimitHit::MemoryShare { .. } => "one app has seven eighths at most, and less while others hold much, so that all find some: raise `memory` under [limits] in the node file".into(),
             LimitHit::Cpu { .. } => "raise it with `limits.cpu` in wharf.toml".into(),
             LimitHit::Time { .. } => "raise it with `limits.time` in wharf.toml (`--time` for `wharf run`)".into(),
             LimitHit::TableElements { .. } => {
@@ -124,9 +164,16 @@ impl fmt::Display for LimitHit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             LimitHit::Memory { limit } => write!(f, "memory limit of {limit} met"),
-            LimitHit::SharedMemory { whose, limit } => {
-                write!(f, "memory ceiling of {limit} of the {whose} met")
+            LimitHit::AppMemory { app, limit } => {
+                write!(f, "memory ceiling of {limit} of the app {app} met")
             }
+            LimitHit::NodeMemory { limit } => {
+                write!(f, "memory ceiling of {limit} of the node met")
+            }
+            LimitHit::MemoryShare { held, limit } => write!(
+                f,
+                "the app has its share of the node's memory: {held} of {limit}"
+            ),
             LimitHit::Cpu { limit } => write!(f, "CPU limit of {limit:?} met"),
             LimitHit::Time { limit } => write!(f, "time limit of {limit:?} met"),
             LimitHit::TableElements { limit } => {
@@ -297,12 +344,27 @@ fn take(budget: &Budget, bytes: u64, total: u64) -> Result<(), LimitHit> {
         true => Need::Little,
         false => Need::Much,
     };
-    budget
-        .take(bytes, need)
-        .map_err(|full| LimitHit::SharedMemory {
-            whose: full.name().to_owned(),
+    budget.take(bytes, need).map_err(|full| match full {
+        Full::Spent(full) if full.is_app_s() => LimitHit::AppMemory {
+            app: full.name().to_owned(),
             limit: ByteSize(full.limit()),
-        })
+        },
+        Full::Spent(full) => LimitHit::NodeMemory {
+            limit: ByteSize(full.limit()),
+        },
+        Full::Share(node) => LimitHit::MemoryShare {
+            held: in_mebibytes(budget.used()),
+            limit: ByteSize(node.limit()),
+        },
+    })
+}
+
+/// Whole ones, where there are any: for people.
+fn in_mebibytes(bytes: u64) -> ByteSize {
+    match bytes >> 20 {
+        0 => ByteSize(bytes),
+        mebibytes => ByteSize(mebibytes << 20),
+    }
 }
 
 impl Drop for StoreLimits {
@@ -407,9 +469,22 @@ mod tests {
         assert!(first.memory_growing(0, 700, None).unwrap());
         assert!(!second.memory_growing(0, 700, None).unwrap());
         assert_eq!((app.used(), node.used()), (700, 700));
-        assert!(
-            matches!(second.hit(), Some(LimitHit::SharedMemory { whose, .. }) if whose == "node")
+        assert_eq!(
+            second.hit().unwrap().to_string(),
+            "memory ceiling of 1KB of the node met"
         );
+        assert!(!second.memory_growing(0, 290, None).unwrap());
+        assert_eq!(
+            second.hit().unwrap().to_string(),
+            "the app has its share of the node's memory: 700B of 1KB"
+        );
+        app.set_limit(Some(800));
+        assert!(!second.memory_growing(0, 290, None).unwrap());
+        assert_eq!(
+            second.hit().unwrap().to_string(),
+            "memory ceiling of 800B of the app a met"
+        );
+        app.set_limit(None);
         drop(first);
         assert_eq!((app.used(), node.used()), (0, 0));
         assert!(second.memory_growing(0, 700, None).unwrap());

@@ -37,6 +37,13 @@ pub enum Remedy {
         /// The line of the node file.
         line: String,
     },
+    /// Both: the grant names no such address by itself, and neither does the node's list.
+    GrantAndNodeFile {
+        /// The line under `[component.NAME.grants]` that would ask for it.
+        manifest_line: String,
+        /// The line of the node file.
+        line: String,
+    },
     /// A higher limit: it is granted, and too much of it was open at once.
     Limit {
         /// Its name in the manifest: `limits.outgoing`.
@@ -56,6 +63,12 @@ impl Denial {
             Remedy::NodeFile { line } => Some(format!(
                 "this is the node's rule, whatever is granted; its operator allows it in the node file: {line}"
             )),
+            Remedy::GrantAndNodeFile {
+                manifest_line,
+                line,
+            } => Some(format!(
+                "neither a wildcard nor a network reaches it: name the very address both under [component.{component}.grants], {manifest_line}, and, as the node's operator, in the node file, {line}"
+            )),
             Remedy::Limit { name } => Some(format!(
                 "raise it with `{name}` in wharf.toml, and look for what is never closed"
             )),
@@ -67,12 +80,34 @@ impl Denial {
     pub fn flag_hint(&self) -> Option<String> {
         match &self.remedy {
             Remedy::Grant { flag, .. } => Some(format!("grant it with `{flag}`")),
-            Remedy::NodeFile { .. } | Remedy::Limit { .. } | Remedy::Nothing => None,
+            Remedy::NodeFile { .. }
+            | Remedy::GrantAndNodeFile { .. }
+            | Remedy::Limit { .. }
+            | Remedy::Nothing => None,
+        }
+    }
+
+    /// The grant that would let it pass, by its key in the manifest: `http`.
+    pub fn grant_key(&self) -> Option<&str> {
+        match &self.remedy {
+            Remedy::Grant { manifest_line, .. } => {
+                manifest_line.split_once(" =").map(|(key, _)| key)
+            }
+            _ => None,
+        }
+    }
+
+    /// The limit that was met, by its name in the manifest: `limits.outgoing`. Nothing was denied
+    /// then.
+    pub fn limit(&self) -> Option<&'static str> {
+        match self.remedy {
+            Remedy::Limit { name } => Some(name),
+            _ => None,
         }
     }
 
     fn is_limit(&self) -> bool {
-        matches!(self.remedy, Remedy::Limit { .. })
+        self.limit().is_some()
     }
 
     pub(crate) fn no_files() -> Denial {
@@ -97,7 +132,7 @@ impl fmt::Display for Denial {
     }
 }
 
-type Count = dyn Fn() + Send + Sync;
+type Count = dyn Fn(&Denial) + Send + Sync;
 type Report = dyn Fn(&Denial) + Send + Sync;
 
 /// Collects denials and reports each distinct one once. Clones share it.
@@ -117,14 +152,13 @@ impl fmt::Debug for Denials {
 impl Denials {
     /// Denials that `report` is told of.
     pub fn new(report: impl Fn(&Denial) + Send + Sync + 'static) -> Denials {
-        Denials::counted(|| {}, report)
+        Denials::counted(|_| {}, report)
     }
 
-    /// The same, and `count` is called for each denial, also those that were reported before.
-    /// Neither what a guest only
-    /// asked for is counted nor a limit that it met.
+    /// The same, and `count` is called for each denial and each limit met, also those that were
+    /// reported before. What a guest only asked for is not counted.
     pub fn counted(
-        count: impl Fn() + Send + Sync + 'static,
+        count: impl Fn(&Denial) + Send + Sync + 'static,
         report: impl Fn(&Denial) + Send + Sync + 'static,
     ) -> Denials {
         Denials {
@@ -140,8 +174,8 @@ impl Denials {
     }
 
     pub(crate) fn record(&self, denial: Denial) {
-        if !denial.asked_only && !denial.is_limit() {
-            (self.count)();
+        if !denial.asked_only {
+            (self.count)(&denial);
         }
         let mut seen = self.lock();
         if seen.len() < DENIALS_MAX && seen.insert(denial.clone()) {

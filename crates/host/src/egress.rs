@@ -1,6 +1,6 @@
 //! The way out of a node: which addresses its guests may reach, and what they share on the way.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use wharf_manifest::PrivateAddress;
@@ -8,6 +8,7 @@ use wharf_manifest::PrivateAddress;
 use crate::address_class::{AddressClass, embedded_v4};
 use crate::capability::http::Tls;
 use crate::denial::{Denial, Remedy};
+use crate::own_address::OwnAddress;
 use crate::resolver::{LookupShare, Resolver};
 
 /// What a node refuses whatever the manifests of its apps ask for.
@@ -96,7 +97,7 @@ impl EgressRules {
     }
 
     /// The report that `what`, which is granted, is refused at `address`, which `name` resolved
-    /// to if there is one. `exact` is the grant of the very address.
+    /// to if there is one. `exact` is the grant of the very address, if there is none yet.
     pub(crate) fn refusal(
         &self,
         what: &str,
@@ -109,11 +110,16 @@ impl EgressRules {
             Some(name) => format!("{what}: `{name}` has the {class} address {address}"),
             None => format!("{what}: {address} is a {class} address"),
         };
-        let remedy = match self.line_for(address, name) {
-            Some(line) => Remedy::NodeFile { line },
-            // Without a list only a metadata address is refused, and a grant of its own helps.
-            None if name.is_none() => exact.unwrap_or(Remedy::Nothing),
-            None => Remedy::Nothing,
+        let is_metadata = class == AddressClass::Metadata;
+        let exact = exact.filter(|_| is_metadata && name.is_none());
+        let remedy = match (self.line_for(address, name), exact) {
+            (Some(line), Some(Remedy::Grant { manifest_line, .. })) => Remedy::GrantAndNodeFile {
+                manifest_line,
+                line,
+            },
+            (Some(line), _) => Remedy::NodeFile { line },
+            (None, Some(exact)) => exact,
+            (None, None) => Remedy::Nothing,
         };
         Denial {
             what,
@@ -125,11 +131,13 @@ impl EgressRules {
 
     /// The line of the node file that would let `address` be reached; `None` if no line would.
     fn line_for(&self, address: IpAddr, name: Option<&str>) -> Option<String> {
-        let Private::Only { table, .. } = &self.0 else {
+        let Private::Only { table, list } = &self.0 else {
             return None;
         };
+        let is_listed = || list.iter().any(|allowed| allowed.is_very_address(address));
         let host = match (AddressClass::of(address), name) {
             (AddressClass::Public, _) | (AddressClass::Metadata, Some(_)) => return None,
+            (AddressClass::Metadata, None) if is_listed() => return None,
             (_, Some(name)) => name.to_owned(),
             (_, None) => address.to_canonical().to_string(),
         };
@@ -161,6 +169,7 @@ pub struct Egress {
     pub(crate) resolver: Arc<Resolver>,
     pub(crate) tls: Arc<Tls>,
     pub(crate) share: LookupShare,
+    pub(crate) own: OwnAddress,
 }
 
 impl Egress {
@@ -171,6 +180,15 @@ impl Egress {
             resolver: Arc::new(Resolver::of_the_system()),
             tls: Arc::default(),
             share: LookupShare::default(),
+            own: OwnAddress::default(),
+        }
+    }
+
+    /// The same way out, which never leads to `addr`, where the node answers its operator.
+    pub fn closed_at(&self, addr: SocketAddr) -> Egress {
+        Egress {
+            own: OwnAddress::new(addr),
+            ..self.clone()
         }
     }
 
@@ -197,6 +215,7 @@ impl Egress {
             resolver: Arc::new(resolver),
             tls: Arc::default(),
             share: LookupShare::default(),
+            own: OwnAddress::default(),
         }
     }
 }
@@ -291,5 +310,30 @@ mod tests {
         );
         assert_eq!(line("169.254.169.254", Some("db")), None);
         assert_eq!(line("8.8.8.8", None), None);
+    }
+
+    #[test]
+    fn what_is_missing_for_a_metadata_address_is_named_and_nothing_else() {
+        let address = address("169.254.169.254");
+        let exact = || {
+            Some(Remedy::Grant {
+                manifest_line: "GRANT".into(),
+                flag: "FLAG".into(),
+            })
+        };
+        let line = "[egress] private = [\"169.254.169.254\"]";
+        let none = EgressRules::only(vec!["169.254.0.0/16".parse().unwrap()]);
+        let listed = EgressRules::only(vec!["169.254.169.254".parse().unwrap()]);
+        let remedy = |rules: &EgressRules, exact| rules.refusal("", address, None, exact).remedy;
+        assert_eq!(
+            remedy(&none, exact()),
+            Remedy::GrantAndNodeFile {
+                manifest_line: "GRANT".into(),
+                line: line.into()
+            }
+        );
+        assert_eq!(remedy(&none, None), Remedy::NodeFile { line: line.into() });
+        assert_eq!(Some(remedy(&listed, exact())), exact());
+        assert_eq!(Some(remedy(&EgressRules::any_private(), exact())), exact());
     }
 }

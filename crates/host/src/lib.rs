@@ -38,6 +38,7 @@ mod native_output;
 mod outcome;
 mod outgoing;
 mod output;
+mod own_address;
 mod pointer;
 mod program;
 mod resolver;

@@ -1,6 +1,7 @@
 //! From an artifact to a live app: load native code, link, open what is granted.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
@@ -11,7 +12,9 @@ use wharf_engine::{
     Budget, CacheError, CodeCache, Compiler, Engine, EngineError, EngineOptions, Footprint,
     PoolSize, SlowLane,
 };
-use wharf_host::{Authority, AuthorityError, Denials, Egress, EgressRules, Host, LinkError};
+use wharf_host::{
+    Authority, AuthorityError, Denial, Denials, Egress, EgressRules, Host, LinkError,
+};
 use wharf_manifest::{
     Allowance, AppName, ByteSize, Ceilings, Component, ComponentName, Digest, Grants, HttpTarget,
     Limits, Lowered, Withheld,
@@ -19,9 +22,9 @@ use wharf_manifest::{
 
 use crate::admission::{self, Admission};
 use crate::app::{Absence, LiveApp, Route, Target};
-use crate::component::{Blueprint, LiveComponent, shared_name};
+use crate::component::{Advice, Blueprint, LiveComponent, shared_name};
 use crate::files::{BlobCache, BlobCacheOptions, Files, FilesOptions};
-use crate::log::{Level, Log, Message};
+use crate::log::{Level, Log, LogLimitMet, Message};
 use crate::metrics::{ComponentMetrics, Metrics};
 
 /// Settings of a [`Runtime`].
@@ -37,6 +40,8 @@ pub struct RuntimeOptions {
     pub log: Log,
     /// Where all is counted.
     pub metrics: Metrics,
+    /// Where the node answers its operator: no guest is let there, whatever is granted.
+    pub admin: Option<SocketAddr>,
 }
 
 /// What all apps of a node share: the engine, the pools, the log. Blocks nowhere.
@@ -89,6 +94,9 @@ pub struct AppTerms {
     pub memory: Option<ByteSize>,
     /// What its components may be granted of what its manifest asks. Default all.
     pub allow: Allowance,
+    /// It is a `.wasm` file by itself and has no manifest, which hints then do not speak of.
+    /// Default false.
+    pub is_bare: bool,
 }
 
 /// An app cannot be made live.
@@ -162,12 +170,16 @@ impl Runtime {
         let memory = Budget::of_node(options.memory.0);
         options.metrics.watch_engine(&engine);
         options.metrics.watch_memory("", &memory);
+        // The terms of an app have the rules.
+        let mut egress = Egress::new(EgressRules::default());
+        if let Some(admin) = options.admin {
+            egress = egress.closed_at(admin);
+        }
         Ok(Runtime {
             host: Host::new(engine).map_err(EngineError::Wasmtime)?,
             cache: options.cache,
             compiler: options.compiler,
-            // The terms of an app have the rules.
-            egress: Egress::new(EgressRules::default()),
+            egress,
             lane: SlowLane::for_this_machine(),
             memory,
             instances: Budget::of_node(u64::from(pool.instances)),
@@ -359,15 +371,24 @@ impl Activation<'_> {
             })?;
         let shared = shared_name(name);
         let metrics = runtime.metrics.component(self.app_name, &shared);
+        let limits = self.limits(component, &shared);
+        let (grants, withheld) = self.grants(component, &shared);
+        let advice = Arc::new(Advice::new(
+            self.app_name,
+            self.terms.is_bare,
+            &self.terms.ceilings,
+            &limits,
+            &withheld,
+        ));
         let denials = denials(
             runtime.log.clone(),
             Arc::clone(self.app_name),
             Arc::clone(&shared),
             Arc::clone(&metrics),
+            Arc::clone(&advice),
         );
-        let limits = self.limits(component, &shared);
         let authority = Authority::new(
-            &self.grants(component, &shared),
+            &grants,
             self.base,
             limits.outgoing,
             &self.budgets.egress.under(self.terms.egress.clone()),
@@ -383,6 +404,11 @@ impl Activation<'_> {
             engine: runtime.host.engine().clone(),
             authority,
             limits,
+            log_met: LogLimitMet {
+                hint: advice.limit("log").map(Into::into),
+                metrics: Arc::clone(&metrics),
+            },
+            advice,
             lane: self.budgets.lane.for_component(),
             budgets: self.budgets.clone(),
             footprint,
@@ -397,9 +423,10 @@ impl Activation<'_> {
     }
 
     /// The grants that hold. What is less than the manifest asks is told.
-    fn grants(&self, component: &Component, name: &str) -> Grants {
+    fn grants(&self, component: &Component, name: &str) -> (Grants, Vec<Withheld>) {
         let mut grants = component.grants.clone();
-        for withheld in self.terms.allow.narrow(&mut grants) {
+        let withheld = self.terms.allow.narrow(&mut grants);
+        for withheld in &withheld {
             let Withheld { key, asked, given } = withheld;
             let given = match &given[..] {
                 [] => "nothing".to_owned(),
@@ -409,8 +436,8 @@ impl Activation<'_> {
                 Message::new(Level::Warn, "the node grants less than the manifest asks")
                     .about(self.app_name)
                     .with("component", name)
-                    .with("grant", key)
-                    .with("asked", asked)
+                    .with("grant", *key)
+                    .with("asked", asked.as_str())
                     .with("given", given)
                     .with(
                         "hint",
@@ -418,7 +445,7 @@ impl Activation<'_> {
                     ),
             );
         }
-        grants
+        (grants, withheld)
     }
 
     /// The limits that hold. What is less than the manifest asks is told.
@@ -449,8 +476,12 @@ fn denials(
     app: Arc<str>,
     component: Arc<str>,
     metrics: Arc<ComponentMetrics>,
+    advice: Arc<Advice>,
 ) -> Denials {
-    let count = move || metrics.denied();
+    let count = move |denial: &Denial| match denial.limit() {
+        Some(limit) => metrics.limit_met(limit.strip_prefix("limits.").unwrap_or(limit)),
+        None => metrics.denied(),
+    };
     Denials::counted(count, move |denial| {
         if denial.asked_only {
             return;
@@ -458,7 +489,7 @@ fn denials(
         let message = Message::new(Level::Warn, denial.to_string())
             .about(&app)
             .with("component", &*component);
-        log.message(match denial.manifest_hint(&component) {
+        log.message(match advice.on_denial(denial, &component) {
             Some(hint) => message.with("hint", hint),
             None => message,
         });

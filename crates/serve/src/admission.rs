@@ -14,9 +14,27 @@ use crate::places::{Places, Taken};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refused {
     /// The queue is full.
-    QueueFull,
+    QueueFull(Whose),
     /// Its turn did not come in time.
-    Waited,
+    Waited(Whose),
+}
+
+/// Whose places are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// Those of all clients.
+    All,
+    /// Those that one client may have, so many.
+    Client(u32),
+}
+
+impl Refused {
+    /// Whose places are taken.
+    pub(crate) fn whose(self) -> Whose {
+        match self {
+            Refused::QueueFull(whose) | Refused::Waited(whose) => whose,
+        }
+    }
 }
 
 /// A place among the requests at once. Dropping it gives it back.
@@ -122,19 +140,22 @@ impl Admission {
 
     async fn wait(&self, of: &PerClient, deadline: Instant) -> Result<(Taken, Taken), Refused> {
         let limits = self.clients().limits;
+        let whose = |is_own: bool| match limits.of_client().concurrency {
+            share if is_own && share < limits.concurrency => Whose::Client(share),
+            _ => Whose::All,
+        };
         let own = Waiting::start(&of.waiting, limits.of_client().queue);
         let all = own.and_then(|own| Some((own, Waiting::start(&self.waiting, limits.queue)?)));
         let Some(_waiting) = all else {
-            return Err(Refused::QueueFull);
+            return Err(Refused::QueueFull(whose(of.places.free() == 0)));
         };
-        let both = async {
-            // Its own first: while it waits for that it is in nobody's way.
-            let own = of.places.take().await;
-            (own, self.places.take().await)
-        };
-        tokio::time::timeout_at(deadline.into(), both)
-            .await
-            .map_err(|_| Refused::Waited)
+        let deadline = deadline.into();
+        // Its own first: while it waits for that it is in nobody's way.
+        let own = tokio::time::timeout_at(deadline, of.places.take()).await;
+        let own = own.map_err(|_| Refused::Waited(whose(true)))?;
+        let all = tokio::time::timeout_at(deadline, self.places.take()).await;
+        let all = all.map_err(|_| Refused::Waited(whose(false)))?;
+        Ok((own, all))
     }
 
     fn client(&self, client: IpAddr) -> Arc<PerClient> {
@@ -222,7 +243,8 @@ mod tests {
         ];
         assert!(others.iter().all(Result::is_ok));
         let refused = door.enter(OTHER, within(1)).await.map(drop);
-        assert_eq!(refused, Err(Refused::Waited), "there is room to wait");
+        let all = Refused::Waited(Whose::All);
+        assert_eq!(refused, Err(all), "there is room to wait");
         drop(held);
         let mut outcomes = Vec::new();
         for waiting in waiting {
@@ -230,6 +252,8 @@ mod tests {
         }
         let let_in = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
         assert_eq!(let_in, 14, "{outcomes:?}");
+        let own = Refused::QueueFull(Whose::Client(14));
+        assert!(outcomes.contains(&Err(own)), "{outcomes:?}");
         drop(others);
         assert_eq!(door.places.free(), 16);
     }
@@ -263,11 +287,11 @@ mod tests {
         door.set_limits(limits(2, 0));
         for client in [ONE, OTHER] {
             let refused = door.enter(client, within(0)).await.map(drop);
-            assert_eq!(refused, Err(Refused::QueueFull));
+            assert_eq!(refused, Err(Refused::QueueFull(Whose::All)));
         }
         held.truncate(2);
         let refused = door.enter(OTHER, within(0)).await.map(drop);
-        assert_eq!(refused, Err(Refused::QueueFull), "two are in");
+        assert_eq!(refused, Err(Refused::QueueFull(Whose::All)), "two are in");
         held.clear();
         held.push(door.enter(ONE, within(0)).await.unwrap());
         held.push(door.enter(ONE, within(0)).await.unwrap());
@@ -278,7 +302,11 @@ mod tests {
             held.push(door.enter(ONE, within(0)).await.unwrap());
         }
         let refused = door.enter(ONE, within(1)).await.map(drop);
-        assert_eq!(refused, Err(Refused::Waited), "it may wait now");
+        assert_eq!(
+            refused,
+            Err(Refused::Waited(Whose::Client(14))),
+            "it may wait now"
+        );
         held.push(door.enter(OTHER, within(0)).await.unwrap());
         drop(held);
         assert_eq!(door.places.free(), 16);
@@ -300,7 +328,7 @@ mod tests {
         tokio::task::yield_now().await;
         assert_eq!(
             door.enter(ONE, deadline).await.map(drop),
-            Err(Refused::QueueFull)
+            Err(Refused::QueueFull(Whose::All))
         );
         drop(first);
         assert_eq!(waiting.await.unwrap(), Ok(()));
@@ -312,7 +340,7 @@ mod tests {
         let _first = door.enter(ONE, within(0)).await.unwrap();
         for _ in 0..3 {
             let refused = door.enter(ONE, within(1)).await.map(drop);
-            assert_eq!(refused, Err(Refused::Waited));
+            assert_eq!(refused, Err(Refused::Waited(Whose::All)));
         }
     }
 }

@@ -85,8 +85,8 @@ pub(crate) fn no_connect() -> Response<AnswerBody> {
 /// 503 when the component is full.
 pub(crate) fn refused(refused: Refused) -> Response<AnswerBody> {
     let why = match refused {
-        Refused::QueueFull => "the app is busy and its queue is full",
-        Refused::Waited => "the app is busy and this request waited too long",
+        Refused::QueueFull(_) => "the app is busy and its queue is full",
+        Refused::Waited(_) => "the app is busy and this request waited too long",
     };
     let mut response = text(StatusCode::SERVICE_UNAVAILABLE, why);
     response
@@ -99,9 +99,7 @@ pub(crate) fn refused(refused: Refused) -> Response<AnswerBody> {
 pub(crate) fn status_of(fault: &Fault) -> StatusCode {
     match &fault.limit {
         Some(LimitHit::Time { .. }) => StatusCode::GATEWAY_TIMEOUT,
-        Some(LimitHit::SharedMemory { .. } | LimitHit::Instances) => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
+        Some(limit) if limit.is_shared() => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }

@@ -82,6 +82,10 @@ pub(crate) struct Account {
     pub(crate) path: String,
     pub(crate) client: std::net::IpAddr,
     pub(crate) error: Option<String>,
+    /// What to do about the error.
+    pub(crate) hint: Option<String>,
+    /// The client left, and nothing else is the error.
+    pub(crate) is_left: bool,
     pub(crate) metrics: Active,
     pub(crate) wire: Wire,
     pub(crate) route: Option<Arc<str>>,
@@ -106,7 +110,15 @@ impl Drop for Active {
 }
 
 impl Account {
-    /// The client left before there was an answer.
+    /// The client left before it had its answer, unless something else is known to be wrong.
+    fn left(&mut self) {
+        if self.error.is_none() {
+            self.error = Some("the client left".to_owned());
+            self.is_left = true;
+        }
+    }
+
+    /// Logs the request.
     fn close(&mut self, status: Option<StatusCode>, bytes_out: u64) {
         let duration = self.started.elapsed();
         self.metrics.0.ended(status, duration, bytes_out);
@@ -121,6 +133,8 @@ impl Account {
             duration,
             bytes_out,
             error: self.error.take(),
+            hint: self.hint.take(),
+            is_left: self.is_left,
             client: Some(self.client),
             wire: self.wire,
             route: self.route.take(),
@@ -162,9 +176,7 @@ impl Pending {
 impl Drop for Pending {
     fn drop(&mut self) {
         if let Some(mut account) = self.0.take() {
-            account
-                .error
-                .get_or_insert_with(|| "the client left".to_owned());
+            account.left();
             account.close(None, 0);
         }
     }
@@ -234,8 +246,8 @@ impl<B: Body> Drop for AccountedBody<B> {
                 .announced
                 .is_some_and(|length| self.bytes_out >= length)
             || self.body.is_end_stream();
-        if !whole && self.account.error.is_none() {
-            self.account.error = Some("the client left".to_owned());
+        if !whole {
+            self.account.left();
         }
         let (status, bytes_out) = (self.status, self.bytes_out);
         self.account.close(Some(status), bytes_out);

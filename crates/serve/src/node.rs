@@ -174,6 +174,8 @@ impl Node {
             path: request.uri().path().to_owned(),
             client: client.addr.ip(),
             error: None,
+            hint: None,
+            is_left: false,
             metrics: Active::new(match &app {
                 Some(app) => &app.metrics,
                 None => &self.strays,
@@ -343,10 +345,9 @@ impl Node {
         {
             Ok(place) => place,
             Err(refused) => {
-                pending.account().error = Some(format!(
-                    "refused: limit of {} requests at once met",
-                    limits.concurrency
-                ));
+                let (error, hint) = component.refusal(refused);
+                pending.account().error = Some(error);
+                pending.account().hint = Some(hint);
                 component.metrics().refused(refused);
                 return answer::refused(refused);
             }
@@ -377,6 +378,7 @@ impl Node {
             }
             Err(fault) => {
                 component.log_fault(&fault, origin.id);
+                let fault = component.advised(&fault);
                 pending.account().error = Some(fault.message.clone());
                 answer::fault(&fault, origin.id, self.detail)
             }

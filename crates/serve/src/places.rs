@@ -73,7 +73,7 @@ impl Places {
         }
     }
 
-    #[cfg(test)]
+    /// Places that nobody has now.
     pub(crate) fn free(&self) -> usize {
         self.free.available_permits()
     }

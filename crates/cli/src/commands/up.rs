@@ -14,7 +14,7 @@ use wharf_manifest::{App, parse_app};
 use wharf_serve::log::{Level, LogFormat, LogOptions, Message};
 use wharf_serve::watch::{DevOverlay, DevState, SourceWatcher, WatchOptions};
 use wharf_serve::{
-    AppTerms, LiveApp, Metrics, Node, NodeOptions, Runtime, Server, ServerOptions, activate,
+    Admin, AppTerms, LiveApp, Metrics, Node, NodeOptions, Runtime, Server, ServerOptions, activate,
 };
 
 use crate::args::Up;
@@ -66,8 +66,9 @@ async fn up(args: &Up, project: Arc<Project>) -> Outcome {
             ..NodeOptions::default()
         },
     ));
+    let admin_addr = admin.as_ref().map(Admin::addr);
     let admin = admin.map(|admin| AbortOnDrop::spawn(admin.run(Arc::clone(&node))));
-    let runtime = Arc::new(node::runtime(None, &log, &metrics)?);
+    let runtime = Arc::new(node::runtime(None, admin_addr, &log, &metrics)?);
     let cancel = project.cancel.clone();
     let builder = Builder {
         project,
@@ -294,6 +295,7 @@ impl Builder {
             let terms = AppTerms {
                 // Whoever serves their own app says in its manifest what it may reach.
                 egress: EgressRules::any_private(),
+                is_bare: project.options.is_none(),
                 ..AppTerms::default()
             };
             let app = activate(

@@ -217,6 +217,11 @@ fn node(http: &str, egress: &str) -> Serving {
 /// The same with these lines in the app's table.
 fn node_with(http: &str, egress: &str, app: &str) -> Serving {
     let sandbox = crate::sandbox();
+    kitchen_app(&sandbox, http);
+    Serving::start(sandbox, &node_text(egress, app))
+}
+
+fn kitchen_app(sandbox: &Sandbox, http: &str) {
     sandbox.copy(P3_PURE.file(), "kitchen/kitchen.wasm");
     sandbox.put(
         "kitchen/wharf.toml",
@@ -227,7 +232,6 @@ fn node_with(http: &str, egress: &str, app: &str) -> Serving {
              [[trigger.http]]\nroute = \"/...\"\ncomponent = \"kitchen\"\n"
         ),
     );
-    Serving::start(sandbox, &node_text(egress, app))
 }
 
 fn node_text(egress: &str, app: &str) -> String {
@@ -258,6 +262,30 @@ async fn a_node_keeps_private_addresses_to_itself() {
         upstream.request().await.answer("reached").await;
         assert_eq!(asking.await.unwrap().text(), "reached", "{host}");
         drop(allowing.sandbox);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_guest_reaches_where_the_node_answers_its_operator() {
+    let sandbox = crate::sandbox();
+    kitchen_app(&sandbox, "*");
+    let private = "[egress]\nprivate = [\"127.0.0.0/8\", \"0.0.0.0\", \"localhost\"]";
+    let node = node_text(private, "").replace("\"none\"", "\"127.0.0.1:0\"");
+    let serving = Serving::start(sandbox, &node);
+    let port = serving.admin().port();
+    for host in ["127.0.0.1", "[::ffff:127.0.0.1]", "0.0.0.0", "localhost"] {
+        let mark = serving.server.mark();
+        let path = format!("/proxy?url=http://{host}:{port}/metrics");
+        let answer = get(serving.addr, &path).await;
+        assert_eq!(answer.status, 502, "{host}: {}", answer.text());
+        // What was told of one form is not told again of what it means.
+        if host != "[::ffff:127.0.0.1]" {
+            serving.server.wait_for_line_after(
+                mark,
+                |told| told.contains("the node's own admin address"),
+                TOLD_LIMIT,
+            );
+        }
     }
 }
 

@@ -79,6 +79,44 @@ impl Ceilings {
         }
         lowered
     }
+
+    /// The keys of `limits` that are as high as the ceilings let them be.
+    pub fn reached(&self, limits: &Limits) -> Vec<&'static str> {
+        let reached = [
+            (
+                "memory",
+                self.memory.is_some_and(|max| limits.memory >= max),
+            ),
+            ("time", self.time.is_some_and(|max| limits.time >= max)),
+            ("cpu", self.cpu.is_some_and(|max| limits.cpu >= max)),
+            (
+                "body_idle",
+                self.body_idle.is_some_and(|max| limits.body_idle >= max),
+            ),
+            (
+                "concurrency",
+                self.concurrency
+                    .is_some_and(|max| limits.concurrency >= max),
+            ),
+            ("queue", self.queue.is_some_and(|max| limits.queue >= max)),
+            (
+                "handles",
+                self.handles.is_some_and(|max| limits.handles >= max),
+            ),
+            (
+                "outgoing",
+                self.outgoing.is_some_and(|max| limits.outgoing >= max),
+            ),
+            (
+                "response",
+                self.response
+                    .is_some_and(|max| limits.response.is_none_or(|limit| limit >= max)),
+            ),
+            ("log", self.log.is_some_and(|max| limits.log >= max)),
+        ];
+        let reached = reached.into_iter().filter(|(_, is_reached)| *is_reached);
+        reached.map(|(key, _)| key).collect()
+    }
 }
 
 fn lower<T: Ord + Copy>(
@@ -133,5 +171,10 @@ mod tests {
             ..Limits::DEFAULT
         };
         assert_eq!(limits, expected);
+        assert_eq!(
+            ceilings.reached(&limits),
+            ["memory", "concurrency", "response"]
+        );
+        assert_eq!(ceilings.reached(&Limits::DEFAULT).len(), 3);
     }
 }

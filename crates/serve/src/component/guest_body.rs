@@ -223,6 +223,9 @@ impl Drop for GuestBody {
     }
 }
 
+/// For a fault that has no hint of its own.
+const AFTER_HINT: &str = "the client has its whole answer; look at what the handler does behind it, and at its own messages under this request id";
+
 impl After {
     /// Runs a guest to its end whose response is out.
     fn go_on(self, run: Run) {
@@ -238,23 +241,24 @@ impl After {
             let time = blueprint.limits.time;
             let ended = tokio::time::timeout(time, run).await;
             drop(place);
-            let problem = match ended {
+            let (problem, fault) = match ended {
                 Ok(Ok(())) => return,
-                Ok(Err(fault)) => {
-                    blueprint.metrics.faulted(&fault);
-                    fault.message
-                }
+                Ok(Err(fault)) => (fault.message.clone(), fault),
                 Err(_) => {
-                    blueprint.metrics.faulted(&blueprint.out_of_time());
-                    format!("still at work {time:?} after its response; ended")
+                    let problem = format!("still at work {time:?} after its response; ended");
+                    (problem, blueprint.out_of_time())
                 }
             };
+            blueprint.metrics.faulted(&fault);
+            let fault = blueprint.advice.on(&fault);
+            let hint = fault.hint.unwrap_or_else(|| AFTER_HINT.to_owned());
             blueprint.log.message(
                 Message::new(Level::Warn, "the guest failed after its response")
                     .about(&blueprint.app)
                     .with("component", &*blueprint.name)
                     .with("request_id", id)
-                    .with("error", problem),
+                    .with("error", problem)
+                    .with("hint", hint),
             );
         });
     }

@@ -1,5 +1,6 @@
 //! A component, live: linked, with its authority and limits, and a way to answer.
 
+mod advice;
 mod guest_body;
 mod link;
 mod outgoing;
@@ -24,10 +25,11 @@ use wharf_manifest::{ComponentName, Isolation, Limits};
 use self::guest_body::{After, Guest};
 use self::output::InstanceOutput;
 use crate::activate::AppBudgets;
-use crate::admission::{self, Admission, Place};
-use crate::log::{Level, Log, Message, RequestId};
+use crate::admission::{self, Admission, Place, Refused, Whose};
+use crate::log::{Level, Log, LogLimitMet, Message, RequestId};
 use crate::metrics::ComponentMetrics;
 
+pub(crate) use self::advice::Advice;
 pub(crate) use self::guest_body::GuestBody;
 
 /// Requests that one shared instance answers before it is replaced.
@@ -45,6 +47,9 @@ pub(crate) struct Blueprint {
     pub(crate) engine: Engine,
     pub(crate) authority: Authority,
     pub(crate) limits: Limits,
+    pub(crate) advice: Arc<Advice>,
+    /// What is done when the output of a request meets its limit.
+    pub(crate) log_met: LogLimitMet,
     pub(crate) lane: SlowLane,
     pub(crate) budgets: AppBudgets,
     /// What one instance takes of what all share.
@@ -80,6 +85,7 @@ impl Blueprint {
     /// Logs what ended a guest, under the request that it was at work for if that is known.
     fn log_fault(&self, fault: &Fault, id: Option<RequestId>) {
         self.metrics.faulted(fault);
+        let fault = self.advice.on(fault);
         let mut message = Message::new(Level::Error, fault.message.clone())
             .about(&self.app)
             .with("kind", fault.kind.as_str())
@@ -119,6 +125,7 @@ impl Blueprint {
             Arc::clone(&self.app),
             Arc::clone(&self.name),
             self.limits.log,
+            self.log_met.clone(),
             (self.metrics.instance(), slot),
         );
         let state =
@@ -207,6 +214,33 @@ impl LiveComponent {
     /// Logs why the request `id` got no answer of the guest.
     pub(crate) fn log_fault(&self, fault: &Fault, id: RequestId) {
         self.blueprint.log_fault(fault, Some(id));
+    }
+
+    /// What is said of a request that was not let in, and what to do about it.
+    pub(crate) fn refusal(&self, refused: Refused) -> (String, String) {
+        let max = self.blueprint.limits.concurrency;
+        let raise = self.blueprint.advice.limit("concurrency");
+        let raise = raise.unwrap_or_else(|| {
+            "raise it with `limits.concurrency` in wharf.toml, or let more wait with `limits.queue`"
+                .to_owned()
+        });
+        match refused.whose() {
+            Whose::All => (
+                format!("refused: limit of {max} requests at once met"),
+                raise,
+            ),
+            Whose::Client(share) => (
+                format!("refused: this client has its share, {share} of {max} requests at once"),
+                format!(
+                    "one client has seven eighths at most; if it is a proxy, name it under [proxies] in the node file; else {raise}"
+                ),
+            ),
+        }
+    }
+
+    /// The same fault, with the hint that holds on this node.
+    pub(crate) fn advised(&self, fault: &Fault) -> Fault {
+        self.blueprint.advice.on(fault)
     }
 
     pub(crate) fn metrics(&self) -> &Arc<ComponentMetrics> {

@@ -10,7 +10,7 @@ use wharf_host::{GuestOutput, OutgoingCall, OutputStream};
 use wharf_manifest::ByteSize;
 
 use super::outgoing;
-use crate::log::{GuestLog, GuestStream, Log, LogBudget, RequestId};
+use crate::log::{GuestLog, GuestStream, Log, LogBudget, LogLimitMet, RequestId};
 use crate::metrics::LiveInstance;
 
 /// Requests of an instance that are remembered when they are over: their tasks may still be at
@@ -36,6 +36,7 @@ struct Origin {
     app: Arc<str>,
     component: Arc<str>,
     budget: ByteSize,
+    met: LogLimitMet,
 }
 
 #[derive(Debug, Default)]
@@ -69,6 +70,7 @@ impl InstanceOutput {
         app: Arc<str>,
         component: Arc<str>,
         budget: ByteSize,
+        met: LogLimitMet,
         alive: (LiveInstance, Held),
     ) -> InstanceOutput {
         InstanceOutput(Arc::new(Shared {
@@ -77,6 +79,7 @@ impl InstanceOutput {
                 app,
                 component,
                 budget,
+                met,
             },
             requests: Mutex::default(),
             _alive: alive,
@@ -119,7 +122,7 @@ impl RequestOutput {
         let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
         let streams = streams.get_or_insert_with(|| {
             let origin = &self.origin;
-            let budget = LogBudget::new(origin.budget);
+            let budget = LogBudget::new(origin.budget).telling(origin.met.clone());
             let open = |stream| {
                 let (app, component) = (Arc::clone(&origin.app), Arc::clone(&origin.component));
                 origin

@@ -108,8 +108,13 @@ fn text_request(request: &RequestEvent, paint: Paint, out: &mut String) {
             out.push_str("\n          ");
             let mut printable = String::new();
             push_printable(&mut printable, line);
-            paint.write(RED, &printable, out);
+            let colour = if request.is_left { DIM } else { RED };
+            paint.write(colour, &printable, out);
         }
+    }
+    if let Some(hint) = &request.hint {
+        out.push_str("\n          hint: ");
+        push_printable(out, hint);
     }
 }
 
@@ -158,19 +163,7 @@ fn text_message(message: &Message, paint: Paint, out: &mut String) {
 }
 
 fn json_request(request: &RequestEvent, out: &mut String) {
-    let is_failure = request.error.is_some()
-        || request
-            .status
-            .is_some_and(|status| status.is_server_error());
-    let is_theirs = request
-        .status
-        .is_some_and(|status| status.is_client_error());
-    let level = match (is_failure, is_theirs) {
-        (false, _) => Level::Info,
-        (true, true) => Level::Warn,
-        (true, false) => Level::Error,
-    };
-    let mut object = JsonObject::open(out, request.time, level, "request");
+    let mut object = JsonObject::open(out, request.time, request.level(), "request");
     object.text("request_id", &request.request_id.to_string());
     object.text("app", &request.app);
     if let Some(component) = &request.component {
@@ -188,6 +181,9 @@ fn json_request(request: &RequestEvent, out: &mut String) {
     object.number("bytes_out", request.bytes_out);
     if let Some(error) = &request.error {
         object.text("error", error);
+    }
+    if let Some(hint) = &request.hint {
+        object.text("hint", hint);
     }
     if let Some(client) = request.client {
         object.text("client", &client.to_string());
@@ -397,6 +393,8 @@ mod tests {
             duration: Duration::from_micros(1234),
             bytes_out: 42,
             error: None,
+            hint: None,
+            is_left: false,
             client: Some([127, 0, 0, 1].into()),
         }
     }
@@ -493,6 +491,17 @@ mod tests {
             (&failed["level"], &failed["error"]),
             (&"error".into(), &"a \"trap\"\n\\".into())
         );
+        let left = RequestEvent {
+            error: Some("the client left".into()),
+            hint: Some("none".into()),
+            is_left: true,
+            ..request()
+        };
+        let left = parsed(&Event::Request(left));
+        assert_eq!(
+            (&left["level"], &left["error"], &left["hint"]),
+            (&"info".into(), &"the client left".into(), &"none".into())
+        );
         let output = parsed(&guest("text"));
         assert_eq!(
             (&output["msg"], &output["stream"]),
@@ -514,6 +523,7 @@ mod tests {
         let request = RequestEvent {
             path: hostile.clone(),
             error: Some(hostile.clone()),
+            hint: Some(hostile.clone()),
             component: Some(hostile.as_str().into()),
             ..request()
         };

@@ -68,6 +68,8 @@ pub(crate) fn format(input: &[u8]) {
         duration: Default::default(),
         bytes_out: 1,
         error: Some(one_line.clone()),
+        hint: Some(one_line.clone()),
+        is_left: false,
         client: None,
         wire: Wire {
             scheme: "http",
@@ -77,13 +79,13 @@ pub(crate) fn format(input: &[u8]) {
         parent_span: None,
     };
     let message = Message::new(Level::Warn, text.clone()).with("field", text.clone());
-    // A request has one line more, for its error.
+    // A request has one line more for its error, and one for its hint.
     let has_error = usize::from(!one_line.is_empty());
     check(&Event::GuestOutput(guest), 1, [("msg", &text)].as_slice());
     check(
         &Event::Request(request),
-        1 + has_error,
-        &[("path", &text), ("error", &one_line)],
+        2 + has_error,
+        &[("path", &text), ("error", &one_line), ("hint", &one_line)],
     );
     check(
         &Event::Message(message),

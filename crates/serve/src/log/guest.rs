@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use wharf_manifest::ByteSize;
 
 use super::{Event, GuestLine, GuestStream, Level, LineSplitter, Log, Message, RequestId};
+use crate::metrics::ComponentMetrics;
 
 /// What is left of a budget once more was wanted than it had, so that this is told once.
 const LIMIT_MET: u64 = u64::MAX;
@@ -18,6 +19,16 @@ const LIMIT_MET: u64 = u64::MAX;
 pub struct LogBudget {
     limit: ByteSize,
     left: Arc<AtomicU64>,
+    met: Option<LogLimitMet>,
+}
+
+/// What is done once a request wanted more.
+#[derive(Debug, Clone)]
+pub(crate) struct LogLimitMet {
+    /// How to raise it, if not in the manifest.
+    pub(crate) hint: Option<Arc<str>>,
+    /// Where it is counted.
+    pub(crate) metrics: Arc<ComponentMetrics>,
 }
 
 impl LogBudget {
@@ -27,6 +38,16 @@ impl LogBudget {
         Self {
             limit,
             left: Arc::new(AtomicU64::new(limit.0.min(LIMIT_MET - 1))),
+            met: None,
+        }
+    }
+
+    /// The same, which is counted and hinted at as `met` says.
+    #[must_use]
+    pub(crate) fn telling(self, met: LogLimitMet) -> Self {
+        Self {
+            met: Some(met),
+            ..self
         }
     }
 
@@ -95,6 +116,11 @@ impl GuestLog {
         self.split(|splitter, emit| splitter.push(&bytes[..granted], emit));
         if is_limit_met {
             self.flush();
+            let met = self.budget.met.as_ref();
+            if let Some(met) = met {
+                met.metrics.limit_met("log");
+            }
+            let hint = met.and_then(|met| met.hint.as_deref());
             let text = format!(
                 "log limit of {} met, further output is dropped",
                 self.budget.limit
@@ -102,7 +128,7 @@ impl GuestLog {
             let mut message = Message::new(Level::Warn, text)
                 .about(&self.app)
                 .with("component", &*self.component)
-                .with("hint", "raise `limits.log` in the manifest");
+                .with("hint", hint.unwrap_or("raise `limits.log` in the manifest"));
             if let Some(id) = self.request_id {
                 message = message.with("request_id", id);
             }

@@ -4,7 +4,7 @@
 //! that finds no room for its app is dropped and counted, and the writer says how many were. A
 //! [`GuestLog`] turns a guest's output into lines under a budget of bytes for each request.
 //!
-//! Invariants: one event is one line (and, as text, one more for its error); nothing that a guest
+//! Invariants: one event is one line (and, as text, one more for its error and its hint each); nothing that a guest
 //! or client sent reaches a terminal as a control character, in either format.
 //!
 //! Left out on purpose: rotation and files (standard error is the sink, its owner keeps it), and
@@ -24,6 +24,7 @@ use std::time::{Duration, SystemTime};
 
 pub use format::LogFormat;
 pub(crate) use format::rfc3339;
+pub(crate) use guest::LogLimitMet;
 pub use guest::{GuestLog, LogBudget};
 pub use lines::LineSplitter;
 pub(crate) use queue::LogLosses;
@@ -103,6 +104,10 @@ pub struct RequestEvent {
     pub bytes_out: u64,
     /// What went wrong on our side or the guest's.
     pub error: Option<String>,
+    /// What to do about it.
+    pub hint: Option<String>,
+    /// The error is only that the client left: nothing failed here.
+    pub is_left: bool,
     /// The client's address.
     pub client: Option<std::net::IpAddr>,
     /// How it came.
@@ -111,6 +116,22 @@ pub struct RequestEvent {
     pub route: Option<Arc<str>>,
     /// The span of the client that it is part of.
     pub parent_span: Option<u64>,
+}
+
+impl RequestEvent {
+    /// How bad it is: what the client brought upon itself or left is no failure of ours.
+    #[must_use]
+    pub fn level(&self) -> Level {
+        let is_of = |class: fn(&http::StatusCode) -> bool| self.status.as_ref().is_some_and(class);
+        let is_failed = self.error.is_some() && !self.is_left;
+        if !is_failed && !is_of(http::StatusCode::is_server_error) {
+            return Level::Info;
+        }
+        match is_of(http::StatusCode::is_client_error) {
+            true => Level::Warn,
+            false => Level::Error,
+        }
+    }
 }
 
 /// How a request came.

@@ -18,7 +18,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
-use wharf_engine::{Budget, CodeTally, CpuAccount, Fault};
+use wharf_engine::{Budget, CodeTally, CpuAccount, Fault, LimitHit};
 
 use self::live::Live;
 use crate::admission::Refused;
@@ -71,11 +71,17 @@ struct Cause {
     limit: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Limit {
+    limit: &'static str,
+}
+
 #[derive(Debug)]
 struct Families {
     requests: Family<(Of, Class), Counter>,
     refused: Family<(Of, Reason), Counter>,
     faults: Family<(Of, Cause), Counter>,
+    limits_met: Family<(Of, Limit), Counter>,
     sent: Family<Of, Counter>,
     active: Family<Of, Gauge>,
     instances: Family<Of, Gauge>,
@@ -92,6 +98,7 @@ impl Default for Families {
             requests: Family::default(),
             refused: Family::default(),
             faults: Family::default(),
+            limits_met: Family::default(),
             sent: Family::default(),
             active: Family::default(),
             instances: Family::default(),
@@ -144,6 +151,7 @@ pub(crate) struct ComponentMetrics {
 struct FamilyHandles {
     refused: Family<(Of, Reason), Counter>,
     faults: Family<(Of, Cause), Counter>,
+    limits_met: Family<(Of, Limit), Counter>,
 }
 
 /// Classes of status codes; the first is for clients that left before there was one.
@@ -250,13 +258,18 @@ fn register(registry: &mut Registry, families: &Families, server: &ServerMetrics
     );
     registry.register(
         "requests_refused",
-        "Requests that got a 503: queue_full, waited, memory, instances",
+        "Requests that got a 503: queue_full, waited, app_memory, node_memory, instances",
         families.refused.clone(),
     );
     registry.register(
         "faults",
         "Guests that ended before they were done, by whose fault it was and the limit met",
         families.faults.clone(),
+    );
+    registry.register(
+        "limits_met",
+        "Times that a guest met a limit and went on without what it asked for: outgoing, log",
+        families.limits_met.clone(),
     );
     registry.register("instances", "Instances alive", families.instances.clone());
     registry.register(
@@ -311,6 +324,7 @@ impl ComponentMetrics {
             families: FamilyHandles {
                 refused: families.refused.clone(),
                 faults: families.faults.clone(),
+                limits_met: families.limits_met.clone(),
             },
             of,
         }
@@ -337,8 +351,8 @@ impl ComponentMetrics {
     /// A request was not let in.
     pub(crate) fn refused(&self, refused: Refused) {
         let reason = match refused {
-            Refused::QueueFull => "queue_full",
-            Refused::Waited => "waited",
+            Refused::QueueFull(_) => "queue_full",
+            Refused::Waited(_) => "waited",
         };
         self.count_refused(reason);
     }
@@ -357,9 +371,15 @@ impl ComponentMetrics {
         };
         let of = (self.of.clone(), cause);
         self.families.faults.get_or_create(&of).inc();
-        if matches!(limit, "node_memory" | "instances") {
+        if fault.limit.as_ref().is_some_and(LimitHit::is_shared) {
             self.count_refused(limit);
         }
+    }
+
+    /// A guest met the limit `limit` and goes on.
+    pub(crate) fn limit_met(&self, limit: &'static str) {
+        let of = (self.of.clone(), Limit { limit });
+        self.families.limits_met.get_or_create(&of).inc();
     }
 
     pub(crate) fn denied(&self) {
@@ -392,6 +412,7 @@ impl Drop for LiveInstance {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admission::Whose;
 
     fn value(text: &str, line: &str) -> Option<String> {
         let mut values = text
@@ -409,8 +430,9 @@ mod tests {
         let instance = api.instance();
         api.ended(Some(StatusCode::OK), Duration::from_millis(3), 120);
         api.ended(None, Duration::from_secs(60), 0);
-        api.refused(Refused::QueueFull);
-        api.faulted(&Fault::limit(wharf_engine::LimitHit::Instances));
+        api.refused(Refused::QueueFull(Whose::All));
+        api.faulted(&Fault::limit(LimitHit::Instances));
+        api.limit_met("log");
         let text = metrics.text();
         let of = r#"app="shop",component="api""#;
         for (line, expected) in [
@@ -431,6 +453,7 @@ mod tests {
                 format!("wharf_faults_total{{{of},kind=\"limit\",limit=\"instances\"}}"),
                 "1",
             ),
+            (format!("wharf_limits_met_total{{{of},limit=\"log\"}}"), "1"),
             (format!("wharf_instances{{{of}}}"), "1"),
             (format!("wharf_request_duration_seconds_count{{{of}}}"), "2"),
             (

@@ -66,11 +66,7 @@ impl Records {
     }
 
     fn request(&self, request: &RequestEvent) {
-        let level = match request.error {
-            Some(_) => Level::Error,
-            None => Level::Info,
-        };
-        let mut record = self.record(request.time, level, Some(request.request_id));
+        let mut record = self.record(request.time, request.level(), Some(request.request_id));
         record.set_body(AnyValue::from("request"));
         record.add_attribute("wharf.app", request.app.to_string());
         if let Some(component) = &request.component {
@@ -112,7 +108,12 @@ impl Records {
                 Value::Number(number) => AnyValue::from(i64::try_from(*number).unwrap_or(i64::MAX)),
                 Value::Text(text) => AnyValue::from(text.clone()),
             };
-            record.add_attribute(*key, value);
+            // As records of requests name it.
+            let key = match *key {
+                "component" => "wharf.component",
+                key => key,
+            };
+            record.add_attribute(key, value);
         }
         self.logger.emit(record);
     }

@@ -245,6 +245,7 @@ impl Loader {
                 egress,
                 memory: made.memory,
                 allow: made.allow.clone(),
+                is_bare: found.is_bare,
             };
             if before.as_ref() == Some(&made) {
                 return Ok(None);

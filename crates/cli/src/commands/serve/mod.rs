@@ -15,7 +15,8 @@ use wharf_engine::CodeCache;
 use wharf_manifest::{HostName, NodeApp, NodeConfig, NodeTls, parse_node};
 use wharf_serve::log::{LogFormat, LogOptions};
 use wharf_serve::{
-    CertificatePaths, Endpoint, Metrics, Node, NodeOptions, ServeError, Server, ServerOptions, Tls,
+    Admin, CertificatePaths, Endpoint, Metrics, Node, NodeOptions, ServeError, Server,
+    ServerOptions, Tls,
 };
 
 use self::loader::Loader;
@@ -111,6 +112,7 @@ impl NodeFile {
         terminal: &Terminal,
     ) -> Result<Found, CliError> {
         let path = self.folder.join(&app.source);
+        let is_bare = path.is_file();
         let (artifact, base) = if path.is_dir() {
             let options = BuildOptions {
                 cancel: cancel.clone(),
@@ -118,7 +120,7 @@ impl NodeFile {
             };
             let report = build_app(&options, terminal).map_err(build::build_error)?;
             (code::artifact(&options.store, &report)?, path)
-        } else if path.is_file() {
+        } else if is_bare {
             let options = FileOptions {
                 file: path,
                 store: paths::store()?,
@@ -146,7 +148,11 @@ impl NodeFile {
                 .hint("add a `[[trigger.http]]` with a route to its wharf.toml"));
         }
         code::prepare_in(cache, &artifact, terminal)?;
-        Ok(Found { artifact, base })
+        Ok(Found {
+            artifact,
+            base,
+            is_bare,
+        })
     }
 }
 
@@ -154,6 +160,8 @@ impl NodeFile {
 struct Found {
     artifact: AppArtifact,
     base: PathBuf,
+    /// A `.wasm` file by itself.
+    is_bare: bool,
 }
 
 /// `--check`: all that is done before the first request, and nothing opened.
@@ -238,6 +246,7 @@ async fn serve(args: &Serve, file: NodeFile) -> Outcome {
     };
     let live = Arc::new(Node::new(log.clone(), metrics.clone(), options));
     let mut tasks = Vec::new();
+    let admin_addr = admin.as_ref().map(Admin::addr);
     tasks.extend(admin.map(|admin| AbortOnDrop::spawn(admin.run(Arc::clone(&live)))));
     if let Some(tls) = &tls {
         metrics.watch_certificates(tls);
@@ -247,7 +256,12 @@ async fn serve(args: &Serve, file: NodeFile) -> Outcome {
     let mut loader = Loader::new(
         args.clone(),
         file.config.clone(),
-        Arc::new(node::runtime(file.config.limits.memory, &log, &metrics)?),
+        Arc::new(node::runtime(
+            file.config.limits.memory,
+            admin_addr,
+            &log,
+            &metrics,
+        )?),
         Arc::clone(&live),
         cancel.clone(),
     );

@@ -59,7 +59,7 @@ impl HttpClient {
         denials: Denials,
     ) -> HttpClient {
         HttpClient {
-            policy: HttpPolicy::new(grants, egress.rules.clone(), denials.clone()),
+            policy: HttpPolicy::new(grants, &egress, denials.clone()),
             egress,
             denials,
             share,

@@ -30,20 +30,31 @@ type Error = Box<dyn std::error::Error + Send + Sync>;
 /// Makes connections for one component.
 #[derive(Debug, Clone)]
 pub(super) struct Connector {
-    http: HttpConnector<RuledResolver>,
+    egress: Egress,
+    share: LookupShare,
     room: Arc<Semaphore>,
 }
 
 impl Connector {
     pub(super) fn new(egress: Egress, share: LookupShare) -> Connector {
-        let mut http = HttpConnector::new_with_resolver(RuledResolver { egress, share });
+        Connector {
+            egress,
+            share,
+            room: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+        }
+    }
+
+    /// Makes one connection, to `port` of whatever address its name has.
+    fn to_port(&self, port: u16) -> HttpConnector<RuledResolver> {
+        let mut http = HttpConnector::new_with_resolver(RuledResolver {
+            egress: self.egress.clone(),
+            share: self.share.clone(),
+            port,
+        });
         http.enforce_http(false);
         http.set_nodelay(true);
         http.set_connect_timeout(Some(CONNECT_TIME));
-        Connector {
-            http,
-            room: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
-        }
+        http
     }
 }
 
@@ -52,15 +63,20 @@ impl Service<Uri> for Connector {
     type Error = Error;
     type Future = Pin<Box<dyn Future<Output = Result<Stream, Error>> + Send>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.http.poll_ready(cx).map_err(Error::from)
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         let Ok(place) = Arc::clone(&self.room).try_acquire_owned() else {
             return Box::pin(async { Err(Error::from(io::Error::other(TooMany))) });
         };
-        let connecting = self.http.call(uri);
+        let default_port = match uri.scheme_str() {
+            Some("https") => 443,
+            _ => 80,
+        };
+        let port = uri.port_u16().unwrap_or(default_port);
+        let connecting = self.to_port(port).call(uri);
         Box::pin(async move {
             Ok(Stream {
                 io: connecting.await?,
@@ -133,6 +149,7 @@ impl Write for Stream {
 struct RuledResolver {
     egress: Egress,
     share: LookupShare,
+    port: u16,
 }
 
 impl Service<Name> for RuledResolver {
@@ -145,13 +162,19 @@ impl Service<Name> for RuledResolver {
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        let RuledResolver { egress, share } = self.clone();
+        let RuledResolver {
+            egress,
+            share,
+            port,
+        } = self.clone();
         Box::pin(async move {
             let name = name.as_str();
             let found = egress.resolver.resolve(name, &share).await;
             let found = found.map_err(|failure| io::Error::other(Unresolved(failure)))?;
+            let is_own = |address: IpAddr| egress.own.is_reached_at(address, port);
             let allowed = found
                 .iter()
+                .filter(|address| !is_own(**address))
                 .filter(|address| egress.rules.allow(**address, Covered::Name(name)))
                 .map(|address| SocketAddr::new(*address, 0));
             let allowed: Vec<SocketAddr> = allowed.collect();
@@ -159,6 +182,7 @@ impl Service<Name> for RuledResolver {
                 Some(address) if allowed.is_empty() => Err(io::Error::other(Refused {
                     name: name.to_owned(),
                     address: *address,
+                    is_own: is_own(*address),
                 })),
                 _ => Ok(allowed.into_iter()),
             }
@@ -172,6 +196,8 @@ pub(super) struct Refused {
     pub(super) name: String,
     /// One of them.
     pub(super) address: IpAddr,
+    /// It is where the node answers its operator.
+    pub(super) is_own: bool,
 }
 
 /// The name has no address.

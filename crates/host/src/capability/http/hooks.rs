@@ -15,6 +15,7 @@ use super::kept::BODY_CHUNK_BYTES;
 use super::{HttpClient, IdleBody};
 use crate::outgoing::Outgoing;
 use crate::output::GuestOutput;
+use crate::own_address::OwnAddress;
 use crate::resolver::LookupFailure;
 
 /// Time to the first byte and between bytes when the guest names none.
@@ -156,12 +157,18 @@ fn translate_own(
     client: &HttpClient,
     cause: &(dyn StdError + Send + Sync + 'static),
 ) -> Option<Error> {
-    if let Some(Refused { name, address }) = cause.downcast_ref::<Refused>() {
+    if let Some(Refused {
+        name,
+        address,
+        is_own,
+    }) = cause.downcast_ref::<Refused>()
+    {
         let what = format!("outgoing HTTP to {name}");
-        let refusal = client
-            .egress
-            .rules
-            .refusal(&what, *address, Some(name), None);
+        let rules = &client.egress.rules;
+        let refusal = match is_own {
+            true => OwnAddress::refusal(&what),
+            false => rules.refusal(&what, *address, Some(name), None),
+        };
         client.denials.record(refusal);
         return Some(Error::DestinationIpProhibited);
     }

@@ -7,7 +7,8 @@ use wharf_manifest::HttpGrant;
 
 use crate::denial::{Denial, Denials, Remedy};
 use crate::destination::Destination;
-use crate::egress::{Covered, EgressRules};
+use crate::egress::{Covered, Egress, EgressRules};
+use crate::own_address::OwnAddress;
 
 /// Characters of an odd host that a report repeats.
 const HOST_TOLD_MAX: usize = 80;
@@ -17,14 +18,16 @@ const HOST_TOLD_MAX: usize = 80;
 pub(crate) struct HttpPolicy {
     grants: Vec<HttpGrant>,
     rules: EgressRules,
+    own: OwnAddress,
     denials: Denials,
 }
 
 impl HttpPolicy {
-    pub(crate) fn new(grants: Vec<HttpGrant>, rules: EgressRules, denials: Denials) -> HttpPolicy {
+    pub(crate) fn new(grants: Vec<HttpGrant>, egress: &Egress, denials: Denials) -> HttpPolicy {
         HttpPolicy {
             grants,
-            rules,
+            rules: egress.rules.clone(),
+            own: egress.own,
             denials,
         }
     }
@@ -70,13 +73,23 @@ impl HttpPolicy {
         }
         // What a name resolves to is looked at when it is connected to.
         if let Destination::Address(address) = destination {
+            if self.own.is_reached_at(address, port) {
+                let what = format!("outgoing HTTP to {origin}");
+                self.denials.record(OwnAddress::refusal(&what));
+                return Err(Error::HttpRequestDenied);
+            }
             let covered = |grant: &HttpGrant| match grant.is_very_address(address) {
                 true => Covered::VeryAddress,
                 false => Covered::Range,
             };
-            if !granting.any(|grant| self.rules.allow(address, covered(grant))) {
+            let granting: Vec<Covered<'_>> = granting.map(covered).collect();
+            if !granting
+                .iter()
+                .any(|covered| self.rules.allow(address, *covered))
+            {
                 let what = format!("outgoing HTTP to {origin}");
-                let exact = Some(grant(&origin));
+                let exact = !granting.contains(&Covered::VeryAddress);
+                let exact = exact.then(|| grant(&origin));
                 self.denials
                     .record(self.rules.refusal(&what, address, None, exact));
                 return Err(Error::HttpRequestDenied);
@@ -128,7 +141,7 @@ mod tests {
             move |denial| told.lock().unwrap().push(denial.clone())
         });
         let grants = grants.iter().map(|grant| grant.parse().unwrap()).collect();
-        (HttpPolicy::new(grants, rules, denials), told)
+        (HttpPolicy::new(grants, &Egress::new(rules), denials), told)
     }
 
     fn admit(policy: &HttpPolicy, uri: &str) -> Result<String, &'static str> {

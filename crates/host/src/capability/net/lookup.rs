@@ -61,7 +61,8 @@ impl NetPolicy {
         if granting.any(|grant| rules.allow(address, covered(grant, address))) {
             return Ok(vec![address]);
         }
-        self.refused(&what, address, None, &asked);
+        let is_named = granting_very(&self.grants, address);
+        self.refused(&what, address, None, (!is_named).then_some(&*asked));
         Err(LookupError::Denied)
     }
 
@@ -77,7 +78,7 @@ impl NetPolicy {
             .partition(|address| self.may_have(name, **address));
         match refused.first() {
             Some(address) if allowed.is_empty() => {
-                self.refused(&what, *address, Some(name), &asked);
+                self.refused(&what, *address, Some(name), None);
                 Err(LookupError::Denied)
             }
             _ => Ok(allowed),
@@ -93,6 +94,10 @@ impl NetPolicy {
                 grant.covers_address(address) && rules.allow(address, covered(grant, address))
             })
     }
+}
+
+fn granting_very(grants: &[NetGrant], address: IpAddr) -> bool {
+    grants.iter().any(|grant| grant.is_very_address(address))
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use wharf_manifest::{NetGrant, NetHost, NetProtocol};
 
 use crate::denial::{Denial, Denials, Remedy};
 use crate::egress::{Covered, Egress};
+use crate::own_address::OwnAddress;
 use crate::resolver::LookupShare;
 
 /// What one component may reach by sockets: its grants, under the node's rules.
@@ -25,6 +26,8 @@ enum Verdict<'a> {
     Allowed,
     /// It is granted, by this name if any, but the node's rules refuse it.
     Refused(Option<&'a str>),
+    /// It is where the node answers its operator.
+    Own,
     NotGranted,
 }
 
@@ -64,9 +67,22 @@ impl NetPolicy {
         };
         let asked = format!("{scheme}://{address}");
         let what = format!("{verb} {asked}");
-        match self.judge(protocol, address).await {
+        let is_own = matches!(purpose, SocketAddrUse::TcpConnect)
+            && self.egress.own.is_reached_at(address.ip(), address.port());
+        let verdict = match self.judge(protocol, address).await {
+            Verdict::Allowed | Verdict::Refused(_) if is_own => Verdict::Own,
+            verdict => verdict,
+        };
+        match verdict {
             Verdict::Allowed => return true,
-            Verdict::Refused(name) => self.refused(&what, address.ip(), name, &asked),
+            Verdict::Own => self.denials.record(OwnAddress::refusal(&what)),
+            Verdict::Refused(name) => {
+                let (ip, port) = (address.ip().to_canonical(), address.port());
+                let is_named = self.grants.iter().any(|grant| {
+                    grant.is_very_address(ip) && grant.allows_address(protocol, ip, port)
+                });
+                self.refused(&what, address.ip(), name, (!is_named).then_some(&*asked));
+            }
             Verdict::NotGranted => self.not_granted(what, &asked),
         }
         false
@@ -166,9 +182,9 @@ impl NetPolicy {
     }
 
     /// Reports that `what` is granted and the node's rules refuse it; `asked` is the grant of the
-    /// very address.
-    pub(super) fn refused(&self, what: &str, ip: IpAddr, name: Option<&str>, asked: &str) {
-        let exact = Some(grant(asked));
+    /// very address, if there is none yet.
+    pub(super) fn refused(&self, what: &str, ip: IpAddr, name: Option<&str>, asked: Option<&str>) {
+        let exact = asked.map(grant);
         self.denials
             .record(self.egress.rules.refusal(what, ip, name, exact));
     }
