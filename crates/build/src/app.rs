@@ -60,8 +60,14 @@ pub fn build_app(
         return Ok(report);
     }
 
-    make_state_folder(&state)?;
-    let _lock = BuildLock::acquire(&state.join("build.lock"), &options.cancel, progress)?;
+    let is_kept = match plans.iter().all(Plan::is_ready) {
+        // All that is made goes to the store, where several may write at once.
+        true if options.leave_folder => false,
+        true => make_state_folder(&state).is_ok(),
+        false => make_state_folder(&state).map(|()| true)?,
+    };
+    let lock = || BuildLock::acquire(&state.join("build.lock"), &options.cancel, progress);
+    let _lock = is_kept.then(lock).transpose()?;
     if !options.force
         && let Some(report) = unchanged()
     {
@@ -98,7 +104,9 @@ pub fn build_app(
         watch: Vec::new(),
     };
     let record = Record::new(key, inputs.stamp(started), records, report);
-    record.save(&record_path);
+    if is_kept {
+        record.save(&record_path);
+    }
     Ok(with_watch(record, options))
 }
 

@@ -1,5 +1,7 @@
 //! One component: from its source to the bytes that are packed.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
@@ -48,6 +50,9 @@ pub(crate) struct Plan<'a> {
     pub(crate) key: Digest,
 }
 
+/// How a binary begins that is a component: the magic number, the version, the layer.
+const COMPONENT_HEAD: [u8; 8] = *b"\0asm\x0d\0\x01\0";
+
 impl<'a> Plan<'a> {
     pub(crate) fn new(
         session: &'a Session<'a>,
@@ -91,6 +96,16 @@ impl<'a> Plan<'a> {
     /// The copy of the component that is kept for the user.
     fn output(&self) -> PathBuf {
         self.session.state.join(format!("{}.wasm", self.name))
+    }
+
+    /// Whether its file is a component as it is, so that nothing is made beside the artifact.
+    pub(crate) fn is_ready(&self) -> bool {
+        let Ok(SourceKind::Wasm(file)) = source::detect(self.name.as_str(), &self.source) else {
+            return false;
+        };
+        let mut head = [0; COMPONENT_HEAD.len()];
+        let read = File::open(file).and_then(|mut file| file.read_exact(&mut head));
+        read.is_ok() && head == COMPONENT_HEAD
     }
 
     /// Whether `record` still tells what building would make.

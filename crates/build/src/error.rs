@@ -27,6 +27,15 @@ pub enum BuildError {
         source: io::Error,
     },
 
+    /// What is built is kept in the app's folder, and nothing can be written there.
+    #[error("cannot write to {}, where what is built is kept: {source}", path.display())]
+    StateFolder {
+        /// What was to be written.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+
     /// A disk has no room for what the build writes.
     #[error("no space left on the disk that holds {}", path.display())]
     DiskFull {
@@ -260,11 +269,22 @@ impl BuildError {
         }
     }
 
+    pub(crate) fn state_folder(path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
+        let path = path.to_path_buf();
+        move |source| match is_disk_full(&source) {
+            true => Self::DiskFull { path },
+            false => Self::StateFolder { path, source },
+        }
+    }
+
     /// What to do about it, as a lower-case sentence without a full stop.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::DiskFull { .. } => {
                 "free some space, or point the cache or the store at another disk".into()
+            }
+            Self::StateFolder { .. } => {
+                "sources are compiled there: let this user write to the app's folder, or build it elsewhere with `wharf build` into the same store and give NAME:VERSION as the source".into()
             }
             Self::ManifestMissing { .. } => {
                 "start an app with `wharf new http-rust my-app`, or give a .wasm file".into()

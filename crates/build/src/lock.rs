@@ -29,7 +29,7 @@ impl BuildLock {
             .create(true)
             .truncate(false)
             .open(path)
-            .map_err(BuildError::io("write", path))?;
+            .map_err(BuildError::state_folder(path))?;
         if !try_lock(&file, path)? {
             let step = Step::WaitForOtherBuild {
                 pid: read_pid(&mut file),

@@ -35,6 +35,9 @@ pub struct BuildOptions {
     pub color: bool,
     /// Build even if nothing changed. Default no.
     pub force: bool,
+    /// Write nothing into the app's folder where nothing is to be compiled; each build then reads
+    /// and packs everything again. Default no.
+    pub leave_folder: bool,
     /// Ends the build early.
     pub cancel: Cancel,
 }
@@ -52,6 +55,7 @@ impl BuildOptions {
             verbose: false,
             color: false,
             force: false,
+            leave_folder: false,
             cancel: Cancel::new(),
         }
     }
@@ -67,10 +71,10 @@ pub(crate) struct Session<'a> {
 
 /// Makes an app's [`STATE_FOLDER`], which version control is told to ignore.
 pub(crate) fn make_state_folder(state: &Path) -> Result<(), BuildError> {
-    std::fs::create_dir_all(state).map_err(BuildError::io("create", state))?;
+    std::fs::create_dir_all(state).map_err(BuildError::state_folder(state))?;
     let ignore = state.join(".gitignore");
     if !ignore.exists() {
-        std::fs::write(&ignore, "*\n").map_err(BuildError::io("write", &ignore))?;
+        std::fs::write(&ignore, "*\n").map_err(BuildError::state_folder(&ignore))?;
     }
     Ok(())
 }

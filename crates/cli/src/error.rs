@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::process::ExitCode;
 
 use wharf_engine::{Fault, FaultKind, LimitHit};
+use wharf_serve::log::{Level, Message};
 
 use crate::progress::beside;
 
@@ -105,6 +106,16 @@ impl CliError {
             text.push_str(&format!("\nhint: {hint}"));
         }
         text
+    }
+
+    /// The same for a log: `text` says what it came to, `aside` what else holds then.
+    pub(crate) fn message(&self, text: &str, aside: Option<&str>) -> Message {
+        let message = Message::new(Level::Error, text).with("error", self.message.as_str());
+        let hints: Vec<&str> = self.hints.iter().map(String::as_str).chain(aside).collect();
+        match hints.is_empty() {
+            true => message,
+            false => message.with("hint", hints.join("; ")),
+        }
     }
 
     pub(crate) fn print(&self) {

@@ -6,11 +6,12 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use wharf_build::{Progress, Step};
+use wharf_serve::log::{Level, Log, Message};
 
 /// How often the spinner turns.
 const TURN: Duration = Duration::from_millis(100);
@@ -71,6 +72,8 @@ pub(crate) struct Terminal {
     is_watched: bool,
     /// Say nothing but what tools print.
     quiet: bool,
+    /// Where it is told what is done for which app, if nobody watches.
+    log: Option<(Log, Arc<str>)>,
 }
 
 impl Terminal {
@@ -78,6 +81,15 @@ impl Terminal {
         Terminal {
             is_watched: io::stderr().is_terminal(),
             quiet: false,
+            log: None,
+        }
+    }
+
+    /// For what is done for `app` of a node that has a log: its lines are no others' there.
+    pub(crate) fn logging(log: &Log, app: &str) -> Terminal {
+        Terminal {
+            log: Some((log.clone(), app.into())),
+            ..Terminal::new()
         }
     }
 
@@ -86,6 +98,7 @@ impl Terminal {
         Terminal {
             is_watched: false,
             quiet: true,
+            log: None,
         }
     }
 
@@ -97,8 +110,20 @@ impl Terminal {
         result
     }
 
+    /// Whether there is a log, which is told then.
+    fn tell(&self, text: &str) -> bool {
+        let Some((log, app)) = self.log.as_ref().filter(|_| !self.is_watched) else {
+            return false;
+        };
+        log.message(Message::new(Level::Info, text).about(app));
+        true
+    }
+
     fn begin(&self, text: &str) {
         if !self.is_watched {
+            if self.tell(text) {
+                return;
+            }
             if !self.quiet {
                 anstream::eprintln!("{text}");
             }
@@ -131,6 +156,8 @@ impl Progress for Terminal {
     }
 
     fn output(&self, line: &str) {
-        beside(|| anstream::eprintln!("{line}"));
+        if !self.tell(line) {
+            beside(|| anstream::eprintln!("{line}"));
+        }
     }
 }

@@ -108,6 +108,9 @@ impl EgressRules {
         let class = AddressClass::of(address);
         let what = match name {
             Some(name) => format!("{what}: `{name}` has the {class} address {address}"),
+            None if class == AddressClass::Unspecified => {
+                format!("{what}: {address} is an {class} address")
+            }
             None => format!("{what}: {address} is a {class} address"),
         };
         let is_metadata = class == AddressClass::Metadata;

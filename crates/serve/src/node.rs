@@ -1,5 +1,6 @@
 //! The node: hands each request to the live app.
 
+use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
@@ -86,6 +87,7 @@ impl Node {
 
     /// Serves `app` for all host names from the next request on.
     pub fn serve(&self, app: Arc<LiveApp>) {
+        self.metrics.set_apps([(app.name(), app.absence.is_none())]);
         self.hosts.store(Arc::new(Hosts::only(app)));
     }
 
@@ -93,9 +95,13 @@ impl Node {
     /// for all others.
     pub fn serve_by_host(&self, apps: impl IntoIterator<Item = (Vec<HostName>, Arc<LiveApp>)>) {
         let mut hosts = Hosts::default();
+        let mut all = BTreeMap::new();
         for (names, app) in apps {
             hosts.add(&names, &app);
+            all.insert(app.name().to_owned(), app.absence.is_none());
         }
+        self.metrics
+            .set_apps(all.iter().map(|(name, is_up)| (&**name, *is_up)));
         self.hosts.store(Arc::new(hosts));
     }
 

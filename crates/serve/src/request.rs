@@ -129,7 +129,7 @@ pub(crate) fn host<B>(request: &Request<B>) -> &str {
 
 /// Makes the request's URI absolute and its forwarded headers ours.
 ///
-/// Copies of `Forwarded`, `X-Forwarded-*` and `X-Request-Id` that came are dropped, as anyone can
+/// Copies of `Forwarded`, `X-Forwarded-*`, `X-Real-IP` and `X-Request-Id` that came are dropped, as anyone can
 /// write them; what trusted proxies say is in `origin` already.
 pub(crate) fn prepare<B>(request: &mut Request<B>, origin: Origin) -> Result<(), BadRequest> {
     let path = request.uri().path_and_query().cloned();
@@ -146,6 +146,10 @@ pub(crate) fn prepare<B>(request: &mut Request<B>, origin: Origin) -> Result<(),
     }
     // Over HTTP/2 nobody has looked at it.
     if !path.as_str().bytes().all(is_target) {
+        return Err(BadRequest::Target);
+    }
+    // RFC 3986, section 3.3; some take it for a slash. In a query browsers leave it as it is.
+    if path.path().contains('\\') {
         return Err(BadRequest::Target);
     }
     if has_dot_segments(path.path()) {
@@ -249,6 +253,7 @@ fn forward(headers: &mut HeaderMap, authority: &Authority, origin: Origin) {
     let is_forged = |name: &HeaderName| {
         let name = name.as_str();
         name.starts_with("x-forwarded-")
+            || name == "x-real-ip"
             || name == "proxy"
             || name.contains('_') && is_ours(&name.replace('_', "-"))
     };
@@ -285,7 +290,7 @@ fn forward(headers: &mut HeaderMap, authority: &Authority, origin: Origin) {
 }
 
 fn is_ours(name: &str) -> bool {
-    name.starts_with("x-forwarded-") || name == X_REQUEST_ID.as_str()
+    name.starts_with("x-forwarded-") || name == "x-real-ip" || name == X_REQUEST_ID.as_str()
 }
 
 fn has_dot_segments(path: &str) -> bool {
@@ -373,14 +378,34 @@ mod tests {
             .header("x_forwarded_for", "6.6.6.6")
             .header("X_Request-Id", "6")
             .header("proxy", "http://evil.example")
+            .header("X-Real-IP", "6.6.6.6")
+            .header("x_real_ip", "6.6.6.6")
             .header("x_other", "stays");
         let request = prepared(request).unwrap();
         assert_eq!(request.headers()["cookie"], "a=1; b=2");
         assert_eq!(request.headers().get_all("cookie").iter().count(), 1);
-        for name in ["x_forwarded_for", "x_request-id", "proxy"] {
+        for name in [
+            "x_forwarded_for",
+            "x_request-id",
+            "proxy",
+            "x-real-ip",
+            "x_real_ip",
+        ] {
             assert!(!request.headers().contains_key(name), "{name}");
         }
         assert_eq!(request.headers()["x_other"], "stays");
+    }
+
+    #[test]
+    fn a_backslash_is_no_part_of_a_path() {
+        let ask = |path: &str| {
+            let request =
+                Request::get(format!("http://a.example{path}")).header("host", "a.example");
+            prepared(request).map(|_| ())
+        };
+        assert_eq!(ask("/a\\b"), Err(BadRequest::Target));
+        assert_eq!(ask("/a\\..\\b"), Err(BadRequest::Target));
+        assert_eq!(ask("/a?b\\c"), Ok(()));
     }
 
     #[test]

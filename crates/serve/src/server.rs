@@ -104,14 +104,14 @@ impl ServeError {
     pub fn hint(&self) -> &'static str {
         match self {
             ServeError::InUse { .. } => {
-                "end it, or choose another address: `--addr 127.0.0.1:0` takes a free port"
+                "end it, or choose another address; port 0 takes a free one"
             }
             ServeError::Listen { source, .. }
                 if source.kind() == io::ErrorKind::PermissionDenied =>
             {
-                "ports below 1024 need privileges; choose a higher one with `--addr`"
+                "ports below 1024 need privileges; choose a higher one"
             }
-            ServeError::Listen { .. } => "give an address of this machine with `--addr`",
+            ServeError::Listen { .. } => "give an address of this machine",
         }
     }
 }

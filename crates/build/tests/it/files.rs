@@ -23,6 +23,38 @@ fn a_wasi_0_1_command_stays_a_module() {
 }
 
 #[test]
+fn a_ready_component_is_packed_without_a_trace_in_the_app_s_folder() {
+    let mut world = World::new();
+    let component = wat::parse_str("(component)").unwrap();
+    std::fs::write(world.app().join("main.wasm"), component).unwrap();
+    world.manifest("main.wasm", "");
+    world.options.leave_folder = true;
+    let first = world.build();
+    assert!(!world.app().join(".wharf").exists());
+    assert_eq!(world.build().artifact, first.artifact);
+    // One that cannot be written to is none either.
+    world.options.leave_folder = false;
+    world.put(".wharf", "in the way");
+    assert_eq!(world.build().artifact, first.artifact);
+    std::fs::remove_file(world.app().join(".wharf")).unwrap();
+    assert_eq!(world.build().artifact, first.artifact);
+    assert!(world.build().up_to_date);
+    // What is made of a source needs a place.
+    std::fs::remove_dir_all(world.app().join(".wharf")).unwrap();
+    world.put(".wharf", "in the way");
+    world.put("main.wat", COMMAND);
+    world.manifest("main.wat", "[trigger.command]\ncomponent = \"main\"\n");
+    let error = world.fail();
+    assert!(matches!(error, BuildError::StateFolder { .. }), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("/app/.wharf, where what is built is kept")
+    );
+    assert!(error.hint().unwrap().contains("NAME:VERSION"));
+}
+
+#[test]
 fn a_missing_export_names_the_trigger_and_what_to_do() {
     let world = World::new();
     world.put("main.wat", COMMAND);

@@ -39,9 +39,10 @@ async fn up(args: &Up, project: Arc<Project>) -> Outcome {
     let mut options = ServerOptions::new(args.addr);
     let connections = options.connections_max;
     options.connections_max = node::connections_that_fit(connections);
-    let server = Server::bind(options)
-        .await
-        .map_err(|error| CliError::from_parts(&error, Some(error.hint())))?;
+    let server = Server::bind(options).await.map_err(|error| {
+        let hint = format!("{} (`--addr`)", error.hint());
+        CliError::from_parts(&error, Some(hint))
+    })?;
     let admin = match args.admin {
         Some(addr) => Some(node::bind_admin(addr).await?),
         None => None,

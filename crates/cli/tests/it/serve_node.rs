@@ -188,7 +188,9 @@ async fn a_bad_app_is_no_matter_of_the_others() {
     assert_eq!(absent.status, 503);
     assert_eq!(absent.text(), "the app could not be loaded\n");
     assert_eq!(absent.header("retry-after"), "5");
-    let told = |line: &str| line.contains("app `bad`: ");
+    let told = |line: &str| {
+        line.contains("the app could not be loaded") && line.contains("\"app\":\"bad\"")
+    };
     serving.server.wait_for_line(told, LOAD_LIMIT);
 
     // An app that cannot be loaded again stays as it was, and what cannot change is told.
@@ -233,6 +235,53 @@ async fn an_app_that_was_taken_out_can_be_put_back() {
         .await;
     }
     assert_eq!(serving.get("one.example", "/").await.text(), "one");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_that_a_reload_brings_is_awaited_and_what_fails_is_in_the_log() {
+    let sandbox = crate::sandbox();
+    site(&sandbox, "one");
+    let node = "node = 1\nlisten = [\"127.0.0.1:0\"]\nadmin = \"127.0.0.1:0\"\n\
+                [app.one]\nsource = \"one\"\nhosts = [\"one.example\"]\n";
+    let serving = Serving::start(sandbox, node);
+    let sandbox = &serving.sandbox;
+    assert!(
+        !sandbox.work().join("one/.wharf").exists(),
+        "nothing was built"
+    );
+    sandbox.put(
+        "late/wharf.toml",
+        "manifest = 1\nname = \"late\"\nversion = \"0.1.0\"\n\
+         [component.main]\nsource = \"main.wat\"\n\
+         [[trigger.http]]\nroute = \"/...\"\ncomponent = \"main\"\n",
+    );
+    sandbox.put("late/main.wat", "(module)");
+    // As another build holds it: the app is being loaded for as long.
+    sandbox.put("late/.wharf/build.lock", "");
+    let lock = std::fs::File::open(sandbox.work().join("late/.wharf/build.lock")).unwrap();
+    lock.lock().unwrap();
+    let late = "[app.late]\nsource = \"late\"\nhosts = [\"late.example\"]\n";
+    sandbox.put("node.toml", format!("{node}{late}"));
+    assert_eq!(serving.get("late.example", "/").await.status, 421);
+    let mark = serving.server.mark();
+    serving.server.signal(Signal::HUP);
+    let waits = |line: &str| line.contains("waiting") && line.contains("\"app\":\"late\"");
+    serving.server.wait_for_line_after(mark, waits, LOAD_LIMIT);
+    let answer = serving.get("late.example", "/").await;
+    assert_eq!(answer.status, 503);
+    assert_eq!(answer.text(), "the app is being loaded\n");
+    assert_eq!(serving.get("one.example", "/").await.text(), "one");
+    drop(lock);
+    let failed = |line: &str| line.contains("\"the app could not be loaded\"");
+    let line = serving.server.wait_for_line_after(mark, failed, LOAD_LIMIT);
+    for part in ["\"level\":\"error\"", "\"app\":\"late\"", "\"hint\":"] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    let admin = serving.admin();
+    assert_eq!(metric(admin, "wharf_app_up{app=\"one\"}").await, Some(1.0));
+    while metric(admin, "wharf_app_up{app=\"late\"}").await != Some(0.0) {
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -420,8 +469,9 @@ source = "kitchen.wasm"
         let big = client.open(get_request("/big?mb=2")).await;
         assert!(big.into_body().collect().await.is_err(), "cut off");
         assert_eq!(get(serving.addr, "/recurse").await.status, 500);
-        let told =
-            |line: &str| line.contains("larger than 1MiB") && line.contains("limits.response");
+        let told = |line: &str| {
+            line.contains("larger than 1MiB") && line.contains("`response` under [ceilings]")
+        };
         serving.server.wait_for_line(told, LOAD_LIMIT);
         // The host's answer does not say more to strangers than that it failed.
         assert!(!get(serving.addr, "/loop").await.text().contains("CPU"));
@@ -483,7 +533,7 @@ hosts = ["large.example"]
     assert_eq!(answer.header("retry-after"), "1");
     assert_eq!(serving.get("large.example", "/").await.text(), "hello\n");
     let line =
-        r#"wharf_requests_refused_total{app="small",component="kitchen",reason="node_memory"}"#;
+        r#"wharf_requests_refused_total{app="small",component="kitchen",reason="app_memory"}"#;
     assert_eq!(metric(admin, line).await, Some(1.0));
 }
 
@@ -595,13 +645,13 @@ fn mistakes_in_what_is_given_are_told_with_a_hint() {
     };
     check(
         Some(&app("nowhere")),
-        &["app `a`: there is no file, folder or app `nowhere`"],
+        &["there is no file, folder or app `nowhere`"],
     );
     sandbox.put(
         "empty/wharf.toml",
         "manifest = 1\nname = \"a\"\nversion = \"0.1.0\"\n",
     );
-    check(Some(&app("empty")), &["app `a`: "]);
+    check(Some(&app("empty")), &["it has nothing to serve"]);
 }
 
 #[test]

@@ -19,18 +19,23 @@ pub(super) struct Call {
 
 /// Begins a span below `at_work`, or below the span that the guest itself names, as a program does
 /// that hands `traceparent` on. Without either nobody knows where it belongs, and `None` comes
-/// back.
+/// back. Whether a trace is kept `is_sampled` decides, which knows those of the instance's
+/// requests: a guest makes nobody keep one that it thought up.
 pub(super) fn begin(
     log: &Log,
     (app, component): (&Arc<str>, &Arc<str>),
-    at_work: Option<RequestId>,
+    (at_work, is_sampled): (Option<RequestId>, &dyn Fn(u128) -> bool),
     (method, uri): (&Method, &Uri),
     headers: &mut HeaderMap,
 ) -> Option<Box<dyn OutgoingCall>> {
     if !log.is_traced() {
         return None;
     }
-    let parent = TraceParent::of(headers).or_else(|| {
+    let named = TraceParent::of(headers).map(|named| TraceParent {
+        is_sampled: named.is_sampled && is_sampled(named.trace),
+        ..named
+    });
+    let parent = named.or_else(|| {
         at_work.map(|id| TraceParent {
             trace: id.trace(),
             span: id.span(),
@@ -79,5 +84,42 @@ impl Drop for Call {
         let mut event = self.event.clone();
         event.duration = self.since.elapsed();
         self.log.send(Event::Outgoing(Box::new(event)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::{LogFormat, LogOptions};
+
+    #[test]
+    fn a_guest_makes_nobody_keep_a_trace_that_it_thought_up() {
+        let options = LogOptions::new(LogFormat::Json);
+        let log = Log::start_observed(std::io::sink(), options, None, true).unwrap();
+        let sent = |trace: u128| {
+            let mut headers = HeaderMap::new();
+            let named = TraceParent {
+                trace,
+                span: 7,
+                is_sampled: true,
+            };
+            headers.insert(TRACEPARENT.clone(), named.header());
+            let uri = Uri::from_static("http://a.example/");
+            let is_sampled: &dyn Fn(u128) -> bool = &|trace| trace == 1;
+            let whose = (&"app".into(), &"api".into());
+            let call = begin(
+                &log,
+                whose,
+                (None, is_sampled),
+                (&Method::GET, &uri),
+                &mut headers,
+            );
+            (
+                call.is_some(),
+                TraceParent::of(&headers).unwrap().is_sampled,
+            )
+        };
+        assert_eq!(sent(1), (true, true));
+        assert_eq!(sent(2), (false, false));
     }
 }

@@ -200,12 +200,22 @@ impl GuestOutput for InstanceOutput {
         headers: &mut HeaderMap,
     ) -> Option<Box<dyn OutgoingCall>> {
         // Which of several requests it is for, only the guest can say.
-        let at_work = match &self.0.lock().at_work[..] {
+        let requests = self.0.lock();
+        let at_work = match &requests.at_work[..] {
             [request] => request.id,
             _ => None,
         };
+        let is_sampled = |trace: u128| {
+            let mut known = requests.at_work.iter().chain(&requests.remembered);
+            known.any(|request| {
+                request
+                    .id
+                    .is_some_and(|id| id.trace() == trace && id.is_sampled())
+            })
+        };
         let origin = &self.0.origin;
         let whose = (&origin.app, &origin.component);
+        let at_work = (at_work, &is_sampled as &dyn Fn(u128) -> bool);
         outgoing::begin(&origin.log, whose, at_work, (method, uri), headers)
     }
 }

@@ -99,7 +99,7 @@ impl Log {
         Self::start_observed(sink, options, Some(Box::new(telemetry)), is_traced)
     }
 
-    fn start_observed(
+    pub(crate) fn start_observed(
         sink: impl Write + Send + 'static,
         options: LogOptions,
         observer: Option<Box<dyn Observer>>,

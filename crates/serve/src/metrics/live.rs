@@ -27,6 +27,8 @@ struct Sources {
     /// By app; the node's own under the empty name.
     memory: BTreeMap<String, Weak<Budget>>,
     code: BTreeMap<String, Arc<CodeTally>>,
+    /// Whether it is served, by app.
+    apps: BTreeMap<String, bool>,
     log: Option<LogLosses>,
     tls: Option<Tls>,
 }
@@ -70,6 +72,10 @@ impl Live {
         Arc::clone(sources.code.entry(app.to_owned()).or_default())
     }
 
+    pub(super) fn set_apps(&self, apps: BTreeMap<String, bool>) {
+        self.lock().apps = apps;
+    }
+
     pub(super) fn set_log(&self, losses: LogLosses) {
         self.lock().log = Some(losses);
     }
@@ -85,6 +91,7 @@ impl Collector for Live {
         sources.components(&mut encoder)?;
         sources.memory(&mut encoder)?;
         sources.code(&mut encoder)?;
+        sources.apps(&mut encoder)?;
         sources.log(&mut encoder)?;
         sources.certificates(&mut encoder)?;
         if let Some(engine) = &sources.engine {
@@ -140,6 +147,17 @@ impl Sources {
             .iter()
             .map(|(app, budget)| (app, bytes(budget.limit())));
         family(encoder, "guest_memory_limit", "Its ceiling", unit, limits)
+    }
+
+    fn apps(&self, encoder: &mut DescriptorEncoder) -> fmt::Result {
+        let apps: Vec<_> = (self.apps.iter())
+            .map(|(app, is_up)| (App { app: app.clone() }, i64::from(*is_up)))
+            .collect();
+        let up = apps
+            .iter()
+            .map(|(app, is_up)| (app, ConstGauge::new(*is_up)));
+        let help = "Whether the app is served, be it in the version before: 1, or 0";
+        family(encoder, "app_up", help, None, up)
     }
 
     fn code(&self, encoder: &mut DescriptorEncoder) -> fmt::Result {

@@ -227,6 +227,14 @@ impl Metrics {
         self.0.live.set_log(log.losses());
     }
 
+    /// Shows which apps the node knows, and which of them are served.
+    pub(crate) fn set_apps<'a>(&self, apps: impl IntoIterator<Item = (&'a str, bool)>) {
+        let apps = apps
+            .into_iter()
+            .map(|(name, is_up)| (name.to_owned(), is_up));
+        self.0.live.set_apps(apps.collect());
+    }
+
     /// Where what is compiled for `app` is counted.
     pub(crate) fn code(&self, app: &str) -> Arc<CodeTally> {
         self.0.live.code(app)
@@ -501,6 +509,18 @@ mod tests {
         let text = metrics.text();
         assert_eq!(value(&text, &lost("")).as_deref(), Some("1"), "{text}");
         assert_eq!(value(&text, &lost("shop")).as_deref(), Some("2"));
+    }
+
+    #[test]
+    fn an_app_is_up_or_not_or_gone() {
+        let metrics = Metrics::new();
+        let up = |app: &str| value(&metrics.text(), &format!("wharf_app_up{{app=\"{app}\"}}"));
+        metrics.set_apps([("shop", true), ("blog", false)]);
+        assert_eq!(up("shop").as_deref(), Some("1"));
+        assert_eq!(up("blog").as_deref(), Some("0"));
+        metrics.set_apps([("blog", true)]);
+        assert_eq!(up("shop"), None);
+        assert_eq!(up("blog").as_deref(), Some("1"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Loading the apps of a node file, and loading them again when it changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use wharf_serve::{Absence, AppTerms, LiveApp, Node, Runtime, activate};
 
 use super::{NodeFile, hosts_text};
 use crate::args::Serve;
-use crate::error::{self, CliError};
+use crate::error::CliError;
 use crate::progress::Terminal;
 
 /// Builds the apps of a node file and makes them live, each by itself: what is wrong with one is
@@ -99,15 +99,6 @@ impl Loader {
 
     /// Loads all apps for the first time, and says how many could be.
     pub(super) async fn load_first(&mut self, file: NodeFile) -> usize {
-        for (name, config) in &file.config.apps {
-            let known = Known {
-                hosts: config.hosts.clone(),
-                app: Arc::new(self.runtime.absent(name, Absence::Loading)),
-                made: None,
-            };
-            self.apps.insert(name.clone(), known);
-        }
-        self.publish(&mut Round::default());
         let loaded = self.load(file).await;
         self.runtime.log().message(
             Message::new(Level::Info, "the node is ready")
@@ -125,6 +116,7 @@ impl Loader {
         let file = Arc::new(file);
         let mut round = Round::default();
         let mut loaded = 0;
+        self.stand_in(&file.config);
         for (name, config) in &file.config.apps {
             let outcome = self.load_one(&file, name, &mut round).await;
             loaded += usize::from(outcome.is_ok());
@@ -144,12 +136,14 @@ impl Loader {
                     (Arc::clone(&before.app), before.made.clone())
                 }
                 (Err(error), before) => {
-                    error.print();
-                    match before.filter(|before| before.made.is_some()) {
-                        Some(before) => {
-                            error::print_hint("its version before is still being served");
-                            (Arc::clone(&before.app), before.made.clone())
-                        }
+                    let before = before.filter(|before| before.made.is_some());
+                    let aside = before.map(|_| "its version before is still being served");
+                    let told = error.message("the app could not be loaded", aside);
+                    self.runtime
+                        .log()
+                        .message(told.about(&name.as_str().into()));
+                    match before {
+                        Some(before) => (Arc::clone(&before.app), before.made.clone()),
                         None => (Arc::new(self.runtime.absent(name, Absence::Failed)), None),
                     }
                 }
@@ -168,6 +162,37 @@ impl Loader {
         self.apps = std::mem::take(&mut round.loaded);
         self.publish(&mut round);
         loaded
+    }
+
+    /// Has apps that are new answer 503 until they are there. A name that another app has
+    /// meanwhile stays that one's.
+    fn stand_in(&mut self, config: &NodeConfig) {
+        let taken: BTreeSet<HostName> = (self.apps.values())
+            .flat_map(|known| known.hosts.iter().cloned())
+            .collect();
+        let is_other_s = self.apps.values().any(|known| known.hosts.is_empty());
+        let mut is_new = false;
+        for (name, config) in &config.apps {
+            if self.apps.contains_key(name) {
+                continue;
+            }
+            let mut hosts = config.hosts.clone();
+            hosts.retain(|host| !taken.contains(host));
+            // Without a name left, it would answer for all that have no app.
+            if hosts.is_empty() && (is_other_s || !config.hosts.is_empty()) {
+                continue;
+            }
+            let known = Known {
+                hosts,
+                app: Arc::new(self.runtime.absent(name, Absence::Loading)),
+                made: None,
+            };
+            self.apps.insert(name.clone(), known);
+            is_new = true;
+        }
+        if is_new {
+            self.publish(&mut Round::default());
+        }
     }
 
     /// Tells the node of all apps. Where two have a name, the one just loaded gets it.
@@ -218,11 +243,11 @@ impl Loader {
         let (file, name) = (Arc::clone(file), name.clone());
         let (args, runtime) = (self.args.clone(), Arc::clone(&self.runtime));
         let cancel = self.cancel.clone();
-        let within = format!("app `{name}`");
+        let terminal = Terminal::logging(runtime.log(), name.as_str());
         let loading = tokio::task::spawn_blocking(move || {
             let config = &file.config.apps[&name];
             let cache = runtime.code_cache(name.as_str());
-            let found = file.app(config, &args, &cancel, &cache, &Terminal::new())?;
+            let found = file.app(config, &args, &cancel, &cache, &terminal)?;
             let (private, egress) = match &config.private_addresses {
                 Some(own) => {
                     let rules = EgressRules::only_of_app(name.as_str(), own.clone());
@@ -254,11 +279,10 @@ impl Loader {
                 .map(|app| Some((app, made)))
                 .map_err(|error| CliError::from_parts(&error, error.hint()))
         });
-        let loaded = loading.await.unwrap_or_else(|error| {
+        loading.await.unwrap_or_else(|error| {
             let text = format!("loading ended unexpectedly: {error}");
             Err(CliError::new(text))
-        });
-        loaded.map_err(|error| error.within(&within))
+        })
     }
 
     /// Says which changes have no effect until the node is started again.
@@ -296,8 +320,8 @@ impl Loader {
                     self.load(file).await;
                 }
                 Err(error) => {
-                    error.print();
-                    error::print_hint("the node goes on with what it had");
+                    let aside = Some("the node goes on with what it had");
+                    log.message(error.message("the node file cannot be read", aside));
                 }
             }
         }

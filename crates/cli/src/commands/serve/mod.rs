@@ -116,6 +116,8 @@ impl NodeFile {
         let (artifact, base) = if path.is_dir() {
             let options = BuildOptions {
                 cancel: cancel.clone(),
+                // It is perhaps not ours to write to.
+                leave_folder: true,
                 ..build::options(&path, &args.how)?
             };
             let report = build_app(&options, terminal).map_err(build::build_error)?;
@@ -144,8 +146,10 @@ impl NodeFile {
             (artifact, self.folder.clone())
         };
         if artifact.app.triggers.http.is_empty() {
-            return Err(CliError::new("it has nothing to serve")
-                .hint("add a `[[trigger.http]]` with a route to its wharf.toml"));
+            return Err(CliError::new("it has nothing to serve").hint(match is_bare {
+                true => "it exports no `wasi:http` handler, which `wharf inspect` shows; a program with `main` is run by `wharf run`",
+                false => "add a `[[trigger.http]]` with a route to its wharf.toml",
+            }));
         }
         code::prepare_in(cache, &artifact, terminal)?;
         Ok(Found {
