@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::task::JoinHandle;
 use wharf_manifest::ByteSize;
-use wharf_serve::log::{Log, LogOptions};
+use wharf_serve::log::{Level, Log, LogOptions, Message};
 use wharf_serve::{Admin, Metrics, Node, Runtime, RuntimeOptions, ServeError, Server, Telemetry};
 
 use crate::error::{self, CliError};
@@ -127,6 +127,19 @@ pub(crate) fn runtime(
     log: &Log,
     metrics: &Metrics,
 ) -> Result<Runtime, CliError> {
+    if let Some(there) = wharf_engine::missing_confinement() {
+        log.message(
+            Message::new(
+                Level::Warn,
+                "this kernel does not confine the process that compiles as it should",
+            )
+            .with("has", there)
+            .with(
+                "hint",
+                "Landlock is there from Linux 5.13 on, if it is among `lsm=`; serve only apps whose code you trust to be compiled, or compile them elsewhere",
+            ),
+        );
+    }
     let options = RuntimeOptions {
         cache: paths::code_cache()?,
         compiler: paths::compiler()?,

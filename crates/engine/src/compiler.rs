@@ -16,7 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use wharf_manifest::ByteSize;
-use wharf_sandbox::{Limits, Sandbox};
+use wharf_sandbox::{Confinement, Limits, Sandbox};
 
 use crate::compile_limits::{CompileLimits, code_size};
 use crate::config::{Engine, EngineError, EngineOptions, FeatureSet, Profile};
@@ -447,6 +447,13 @@ impl CompileError {
             CompileError::Helper { .. } | CompileError::Engine(_) => None,
         }
     }
+}
+
+/// What this machine lacks for confining the process that compiles: `no Landlock, seccomp`; `None`
+/// if it has all. Its limits hold in any case.
+pub fn missing_confinement() -> Option<String> {
+    let here = Confinement::of_this_machine();
+    (here.landlock == 0 || !here.seccomp).then(|| here.to_string())
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ pub use account::CpuAccount;
 pub use budget::{Budget, Held};
 pub use cache::{CacheError, CacheKey, CodeCache};
 pub use compile_limits::CompileLimits;
-pub use compiler::{CompileError, Compiler, compile_child_main};
+pub use compiler::{CompileError, Compiler, compile_child_main, missing_confinement};
 pub use config::{Engine, EngineError, EngineOptions, FeatureSet, PoolSize, Profile};
 pub use fault::{Fault, FaultKind};
 pub use footprint::{Footprint, handle_bytes};

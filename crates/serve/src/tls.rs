@@ -126,12 +126,14 @@ impl Loaded {
     }
 
     fn of_name(&self, name: &str) -> &Arc<CertifiedKey> {
+        self.is_for(name).unwrap_or_else(|| self.first())
+    }
+
+    /// The certificate that has `name`, if there is one.
+    fn is_for(&self, name: &str) -> Option<&Arc<CertifiedKey>> {
         // A wildcard stands for one label (RFC 9525, section 6.3).
         let below = || self.below.get(name.split_once('.')?.1);
-        self.exact
-            .get(name)
-            .or_else(below)
-            .unwrap_or_else(|| self.first())
+        self.exact.get(name).or_else(below)
     }
 }
 
@@ -182,6 +184,20 @@ impl Tls {
         files
             .filter_map(|(files, key)| Ending::of(files.chain.clone(), end_of(key)?, now))
             .collect()
+    }
+
+    /// Whether a certificate is for `host`: a name, or one with a wildcard.
+    pub fn covers(&self, host: &str) -> bool {
+        self.certificates.loaded.load().is_for(host).is_some()
+    }
+
+    /// The files of certificates that none of `hosts` gets.
+    pub fn unused<'a>(&self, hosts: impl Iterator<Item = &'a str>) -> Vec<PathBuf> {
+        let loaded = self.certificates.loaded.load();
+        let used: Vec<_> = hosts.filter_map(|host| loaded.is_for(host)).collect();
+        let files = self.certificates.files.iter().zip(&loaded.all);
+        let unused = files.filter(|(_, key)| !used.iter().any(|used| Arc::ptr_eq(used, key)));
+        unused.map(|(files, _)| files.chain.clone()).collect()
     }
 
     /// When the certificate ends, in seconds since 1970, that clients get for each name. The one

@@ -651,7 +651,10 @@ fn mistakes_in_what_is_given_are_told_with_a_hint() {
         "empty/wharf.toml",
         "manifest = 1\nname = \"a\"\nversion = \"0.1.0\"\n",
     );
-    check(Some(&app("empty")), &["it has nothing to serve"]);
+    check(
+        Some(&app("empty")),
+        &["the app has no component and no route"],
+    );
 }
 
 #[test]

@@ -290,3 +290,35 @@ fn certificates_that_are_no_good_are_told_before_anything_is_opened() {
         }
     }
 }
+
+#[test]
+fn what_an_operator_has_probably_not_meant_is_told() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let sandbox = crate::sandbox();
+    site(&sandbox, "one");
+    Certificate::of(&["other.example"]).put(&sandbox, "good");
+    let key = sandbox.work().join("certs/good.key");
+    std::fs::set_permissions(key, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let node = |admin: &str| {
+        format!(
+            "node = 1\nlisten = [\"127.0.0.1:1\"]\nadmin = \"{admin}\"\n\
+             [tls]\nlisten = [\"127.0.0.1:0\"]\n\
+             certificate = [{{ chain = \"certs/good.pem\", key = \"certs/good.key\" }}]\n\
+             [app.one]\nsource = \"one\"\nhosts = [\"one.example\"]\n"
+        )
+    };
+    sandbox.put("node.toml", node("none"));
+    let told = sandbox.wharf(["serve", "--check"]).expect_success().stderr;
+    for slip in [
+        "no certificate is for `one.example`, a host of the app `one`",
+        "good.pem is for no host of an app",
+        "everybody on this machine may read the key",
+    ] {
+        assert!(told.contains(slip), "{slip}: {told}");
+    }
+    sandbox.put("node.toml", node("127.0.0.1:1"));
+    let told = sandbox.wharf(["serve"]).expect_code(1).stderr;
+    let twice = "127.0.0.1:1 twice: under `listen` and `admin`";
+    assert!(told.contains(twice), "{told}");
+}

@@ -1,6 +1,7 @@
 //! `wharf serve`: a node with many apps, as its node file says.
 
 mod loader;
+mod slips;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -13,13 +14,14 @@ use wharf_artifact::{AppArtifact, load_app};
 use wharf_build::{BuildOptions, Cancel, FileOptions, build_app, build_file};
 use wharf_engine::CodeCache;
 use wharf_manifest::{HostName, NodeApp, NodeConfig, NodeTls, parse_node};
-use wharf_serve::log::{LogFormat, LogOptions};
+use wharf_serve::log::{Level, LogFormat, LogOptions, Message};
 use wharf_serve::{
     Admin, CertificatePaths, Endpoint, Metrics, Node, NodeOptions, ServeError, Server,
     ServerOptions, Tls,
 };
 
 use self::loader::Loader;
+use self::slips::Slip;
 use crate::args::Serve;
 use crate::commands::build;
 use crate::error::{self, CliError};
@@ -63,11 +65,19 @@ impl NodeFile {
             return Err(CliError::new(format!("{name} names no app"))
                 .hint("add `[app.NAME]` with `source = \"FOLDER\"`"));
         }
+        slips::check_addresses(&config)?;
         let folder = match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
             _ => PathBuf::from("."),
         };
         Ok(NodeFile { config, folder })
+    }
+
+    /// What is odd about the certificates.
+    fn slips(&self, tls: Option<&Tls>) -> Vec<Slip> {
+        tls.map_or_else(Vec::new, |tls| {
+            slips::of_certificates(&self.config, &self.folder, tls)
+        })
     }
 
     fn tls(&self) -> Result<Option<Tls>, CliError> {
@@ -175,6 +185,10 @@ fn check(args: &Serve, file: &NodeFile) -> Outcome {
         error::print_warning(&ending.to_string());
         error::print_hint(ending.hint());
     }
+    for slip in file.slips(tls.as_ref()) {
+        error::print_warning(&slip.text);
+        error::print_hint(slip.hint);
+    }
     let terminal = Terminal::new();
     let cache = paths::code_cache()?;
     for (name, app) in &file.config.apps {
@@ -241,6 +255,9 @@ async fn serve(args: &Serve, file: NodeFile) -> Outcome {
     );
     let options = LogOptions::new(LogFormat::for_stderr());
     let log = node::start_log(options, telemetry.as_ref())?;
+    for slip in file.slips(tls.as_ref()) {
+        log.message(Message::new(Level::Warn, slip.text).with("hint", slip.hint));
+    }
     let metrics = Metrics::new();
     let options = NodeOptions {
         telemetry: telemetry.clone(),
