@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::Response;
 use tokio::sync::oneshot;
@@ -296,6 +296,15 @@ impl Reading {
         self.0.as_ref()?.lock().fate.clone()
     }
 
+    /// How long its instance had to wait for its turn to compute, in all.
+    pub(super) fn queued(&self) -> Duration {
+        let instance = self
+            .0
+            .as_ref()
+            .and_then(|ticket| ticket.lock().instance.clone());
+        instance.map_or(Duration::ZERO, |instance| instance.queued())
+    }
+
     /// The response was read to its end.
     pub(crate) fn finish(mut self) {
         if let Some(ticket) = self.0.take() {
@@ -314,8 +323,6 @@ impl Drop for Reading {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use http_body_util::{BodyExt, Empty};
     use tokio::sync::Semaphore;
 
