@@ -13,12 +13,12 @@ use http_body::Body as _;
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Incoming;
 use wasmtime_wasi_http::WasiBody;
-use wharf_host::IdleBody;
 use wharf_manifest::{AddressRange, ForwardedField, HostName};
 
 use crate::answer::{self, Detail};
 use crate::app::{Absence, LiveApp, Target};
 use crate::body::{Account, AccountedBody, Active, AnswerBody, Pending};
+use crate::client_body::{ClientBody, Late};
 use crate::component::{Admitted, LiveComponent};
 use crate::files::FileRequest;
 use crate::hosts::Hosts;
@@ -351,7 +351,12 @@ impl Node {
         let is_head = request.method() == Method::HEAD;
         // HTTP/1 leaves out the body of an answer to HEAD by itself.
         let strip = is_head && request.version() == Version::HTTP_2;
-        let request = request.map(|body| incoming(body, limits.body_idle));
+        let late = || Late {
+            log: self.log.clone(),
+            component: Arc::clone(component.name()),
+            id: origin.id,
+        };
+        let request = request.map(|body| incoming(body, limits.body_idle, late));
         let admitted = Admitted {
             id: origin.id,
             deadline,
@@ -401,17 +406,11 @@ async fn unless<T>(
 }
 
 /// A request body as the guest reads it.
-fn incoming(body: Incoming, idle: Duration) -> WasiBody {
+fn incoming(body: Incoming, idle: Duration, late: impl FnOnce() -> Late) -> WasiBody {
     if body.is_end_stream() {
         return Empty::new().map_err(|never| match never {}).boxed_unsync();
     }
-    IdleBody::new(
-        body,
-        idle,
-        || wasmtime_wasi_http::Error::ConnectionReadTimeout,
-        (),
-    )
-    .boxed_unsync()
+    ClientBody::new(body, idle, Some(late())).boxed_unsync()
 }
 
 /// The body of every answer.

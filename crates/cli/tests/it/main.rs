@@ -29,6 +29,7 @@ mod up_http2;
 mod up_kept;
 mod up_kitchen;
 mod up_limits;
+mod up_pace;
 mod up_process;
 mod up_secrets;
 mod up_telemetry;
