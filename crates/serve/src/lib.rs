@@ -55,6 +55,7 @@ mod request;
 mod server;
 mod telemetry;
 mod tls;
+mod untaken;
 
 pub use activate::{ActivateError, AppTerms, Runtime, RuntimeOptions, activate};
 pub use admin::Admin;

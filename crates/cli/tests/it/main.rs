@@ -18,6 +18,7 @@ mod serve_node;
 mod serve_tls;
 mod terminal;
 mod up_client;
+mod up_departures;
 mod up_faults;
 mod up_files;
 mod up_floods;

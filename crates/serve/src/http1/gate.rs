@@ -1,15 +1,19 @@
 //! The stream that hyper reads from, behind which the client's bytes are judged.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::{Buf, BytesMut};
 use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
+use super::ended::Ended;
+use super::head::HEAD_MAX;
 use super::ledger::Ledger;
 use super::messages::{Judged, Messages, Verdict};
 use super::refusal::Refusal;
@@ -23,24 +27,32 @@ const STAND_IN: &[u8] = b"- * HTTP/1.1\r\nHost: -\r\nConnection: close\r\n\r\n";
 const ROOM_MIN: usize = 1 << 10;
 /// Bytes read at a time where the reader's buffer is not used.
 const PIECE: usize = 4 << 10;
-/// Room for a head that came in pieces, kept for the next one.
-const ROOM_KEPT: usize = 8 << 10;
+/// Bytes of later messages that are taken in while an earlier one is answered; beyond them the
+/// client waits.
+const AHEAD_MAX: usize = HEAD_MAX;
 /// How long what a refused client goes on sending is still taken, so that it sees the answer.
 const LINGER: Duration = Duration::from_secs(2);
 
 /// Lets through to hyper what is HTTP/1 without a fault, and HTTP/2 as it is: that has frames,
 /// which h2 judges.
 ///
-/// A head has `head_time` from its first byte, the first one from the connection's beginning.
+/// HTTP/1 passes a message at a time, the next one when the last one's answer is done. Hyper reads
+/// on only if it has nothing left to look at: so it learns at once that a client leaves, whatever
+/// that client has asked for besides.
+///
+/// A head has `head_time` from its first byte, the first one from the connection's beginning, but
+/// none before its turn.
 pub(crate) struct Gate<S> {
     stream: S,
     ledger: Arc<Ledger>,
     mode: Mode,
     messages: Messages,
     /// Bytes read and not yet handed over.
-    held: Vec<u8>,
+    held: BytesMut,
     /// So many of them may go.
     free: usize,
+    /// Nobody has looked at what is held: it was not its turn.
+    is_ahead: bool,
     head_time: Duration,
     /// When the head that is held began.
     since: Option<Instant>,
@@ -72,13 +84,21 @@ impl<S> Gate<S> {
             ledger,
             mode: Mode::Opening,
             messages: Messages::new(scheme),
-            held: Vec::new(),
+            held: BytesMut::new(),
             free: 0,
+            is_ahead: false,
             head_time,
             since: Some(Instant::now()),
             timer: Box::pin(tokio::time::sleep(head_time)),
             is_shut: false,
         }
+    }
+
+    /// Whether the next byte is of a message that waits for the answer to an earlier one.
+    fn is_early(&self) -> bool {
+        self.mode == Mode::Http1
+            && self.messages.is_between()
+            && !self.ledger.is_answered(self.messages.latest())
     }
 
     /// Judges bytes that begin after the last one that may go; says how many may go, too.
@@ -105,7 +125,17 @@ impl<S> Gate<S> {
         if judged.passed > 0 {
             self.since = None;
         }
+        self.is_ahead = judged.passed > 0 && judged.passed < bytes.len();
         judged
+    }
+
+    /// Judges what is held.
+    fn judge_held(&mut self) {
+        let held = std::mem::take(&mut self.held);
+        let Judged { passed, verdict } = self.judge(&held);
+        self.held = held;
+        self.free = passed;
+        self.act(verdict);
     }
 
     /// Acts on a verdict; what may go is out of `held`, or at its beginning.
@@ -136,10 +166,10 @@ impl<S> Gate<S> {
     fn give(&mut self, buffer: &mut ReadBuf<'_>) {
         let count = self.free.min(buffer.remaining());
         buffer.put_slice(&self.held[..count]);
-        self.held.drain(..count);
+        self.held.advance(count);
         self.free -= count;
         if self.held.is_empty() {
-            self.held.shrink_to(ROOM_KEPT);
+            self.held = BytesMut::new();
         }
     }
 
@@ -177,27 +207,54 @@ impl<S: AsyncRead + Unpin> Gate<S> {
             buffer.set_filled(before + passed);
             self.act(verdict);
         } else {
-            let mut piece = [0; PIECE];
-            let mut piece = ReadBuf::new(&mut piece);
-            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut piece))?;
-            if piece.filled().is_empty() {
+            if ready!(self.take_in(cx))? {
                 return Poll::Ready(Ok(true));
             }
-            self.held.extend_from_slice(piece.filled());
-            let held = std::mem::take(&mut self.held);
-            let Judged { passed, verdict } = self.judge(&held);
-            self.held = held;
-            self.free = passed;
-            self.act(verdict);
+            self.judge_held();
+        }
+        Poll::Ready(Ok(false))
+    }
+
+    /// Reads a piece more of what is held; true at the stream's end.
+    fn take_in(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let mut piece = [MaybeUninit::uninit(); PIECE];
+        let mut piece = ReadBuf::uninit(&mut piece);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut piece))?;
+        self.held.extend_from_slice(piece.filled());
+        Poll::Ready(Ok(piece.filled().is_empty()))
+    }
+
+    /// Reads what it is too early for, until it is not, or to the stream's end: the client has left
+    /// then, and true comes back. Whoever ends only its own side is taken to have left, too.
+    fn wait_for_turn(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        while self.is_early() {
+            if self.held.len() < AHEAD_MAX
+                && let Poll::Ready(read) = self.take_in(cx)
+            {
+                match read {
+                    Ok(false) => self.is_ahead = true,
+                    ended => return Poll::Ready(ended),
+                }
+                continue;
+            }
+            // With nothing held, what comes wakes by itself.
+            if self.held.is_empty()
+                || self
+                    .ledger
+                    .poll_answered(self.messages.latest(), cx)
+                    .is_pending()
+            {
+                return Poll::Pending;
+            }
         }
         Poll::Ready(Ok(false))
     }
 
     /// Reads and forgets, to the stream's end.
     fn forget(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut piece = [0; PIECE];
+        let mut piece = [MaybeUninit::uninit(); PIECE];
         loop {
-            let mut piece = ReadBuf::new(&mut piece);
+            let mut piece = ReadBuf::uninit(&mut piece);
             ready!(Pin::new(&mut self.stream).poll_read(cx, &mut piece))?;
             if piece.filled().is_empty() {
                 return Poll::Ready(Ok(()));
@@ -235,6 +292,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Gate<S> {
                 }
                 Mode::Opening | Mode::Http1 => {}
             }
+            if ready!(this.wait_for_turn(cx))? {
+                return Poll::Ready(Ok(()));
+            }
+            if std::mem::take(&mut this.is_ahead) {
+                this.judge_held();
+                continue;
+            }
             match this.fill(cx, buffer) {
                 Poll::Ready(Ok(is_end)) => {
                     if is_end || buffer.filled().len() > before {
@@ -256,7 +320,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Gate<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gate<S> {
+impl<S: AsyncRead + AsyncWrite + Ended + Unpin> AsyncWrite for Gate<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -277,8 +341,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gate<S> {
         self.stream.is_write_vectored()
     }
 
+    /// Where nothing is read, as while a guest leaves its request's content, a client that leaves is
+    /// found here: hyper flushes whenever it is polled.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let this = &mut *self;
+        if this.mode == Mode::Http1 && this.ledger.is_looked_after() && this.stream.has_ended() {
+            let text = "the client has left";
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionAborted, text)));
+        }
+        Pin::new(&mut this.stream).poll_flush(cx)
     }
 
     /// After a refusal what still comes is taken for a while: closing on it would reset the
