@@ -1,8 +1,10 @@
 //! Native code for what was built, made ahead of its first use.
 
+use std::sync::OnceLock;
+
 use wharf_artifact::{AppArtifact, Store, load_app};
 use wharf_build::BuildReport;
-use wharf_engine::{Engine, EngineOptions, Profile};
+use wharf_engine::{CodeCache, Engine, EngineOptions, Profile};
 use wharf_host::Host;
 use wharf_manifest::HttpTarget;
 
@@ -23,9 +25,19 @@ pub(crate) fn artifact(store: &Store, report: &BuildReport) -> Result<AppArtifac
 /// When a component does not compile, or has a trigger and imports what nobody provides. One
 /// without a trigger may be meant for other hosts, or to be composed; it is left as it is.
 pub(crate) fn prepare(artifact: &AppArtifact, terminal: &Terminal) -> Result<(), CliError> {
-    let cache = paths::code_cache()?;
+    prepare_in(&paths::code_cache()?, artifact, terminal)
+}
+
+/// The same with this `cache`.
+///
+/// # Errors
+/// As for [`prepare`].
+pub(crate) fn prepare_in(
+    cache: &CodeCache,
+    artifact: &AppArtifact,
+    terminal: &Terminal,
+) -> Result<(), CliError> {
     let compiler = paths::compiler()?;
-    let mut hosts: [Option<Host>; 2] = [None, None];
     for (name, blob) in &artifact.components {
         let served = artifact.app.triggers.http.iter().any(
             |trigger| matches!(&trigger.target, HttpTarget::Component(target) if target == name),
@@ -35,11 +47,7 @@ pub(crate) fn prepare(artifact: &AppArtifact, terminal: &Terminal) -> Result<(),
         } else {
             Profile::Command
         };
-        let slot = &mut hosts[usize::from(served)];
-        let host = match slot {
-            Some(host) => host,
-            None => slot.insert(host_of(profile)?),
-        };
+        let host = host_of(profile)?;
         let engine = host.engine();
         if cache.contains(engine, &blob.digest) {
             continue;
@@ -67,8 +75,15 @@ pub(crate) fn prepare(artifact: &AppArtifact, terminal: &Terminal) -> Result<(),
     Ok(())
 }
 
-fn host_of(profile: Profile) -> Result<Host, CliError> {
+/// What to compile with and to look at imports with: made once, as a node does so for each app.
+fn host_of(profile: Profile) -> Result<&'static Host, CliError> {
+    static HOSTS: [OnceLock<Host>; 2] = [const { OnceLock::new() }; 2];
+    let slot = &HOSTS[usize::from(profile == Profile::Serve)];
+    if let Some(host) = slot.get() {
+        return Ok(host);
+    }
     let engine = Engine::new(EngineOptions::compile_only(profile))
         .map_err(|error| CliError::new(error.to_string()))?;
-    Host::new(engine).map_err(|error| CliError::new(format!("{error:#}")))
+    let host = Host::new(engine).map_err(|error| CliError::new(format!("{error:#}")))?;
+    Ok(slot.get_or_init(|| host))
 }

@@ -1,7 +1,8 @@
-//! How much memory there is for guests.
+//! How much memory there is.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use wharf_manifest::ByteSize;
 
@@ -11,11 +12,21 @@ const UNKNOWN: u64 = 4 << 30;
 /// Memory for all guests together: three quarters of what the machine has, or the control group
 /// if that has less. The rest is for what the host holds for them, and keeps ready for the next.
 pub(crate) fn for_guests() -> ByteSize {
+    ByteSize(in_all().0 / 4 * 3)
+}
+
+/// What the machine has, or the control group if that has less.
+pub(crate) fn in_all() -> ByteSize {
+    static IN_ALL: OnceLock<ByteSize> = OnceLock::new();
+    *IN_ALL.get_or_init(read)
+}
+
+fn read() -> ByteSize {
     let machine = fs::read_to_string("/proc/meminfo").ok();
     let machine = machine.as_deref().and_then(total);
     let group = control_group(&fs::read_to_string("/proc/self/cgroup").unwrap_or_default());
     let least = machine.into_iter().chain(group).min();
-    ByteSize(least.unwrap_or(UNKNOWN) / 4 * 3)
+    ByteSize(least.unwrap_or(UNKNOWN))
 }
 
 /// `MemTotal` of `/proc/meminfo`.
@@ -63,6 +74,7 @@ mod tests {
         assert_eq!(total(text), Some(2 << 20));
         assert_eq!(total("MemTotal: much"), None);
         assert!(for_guests().0 > 1 << 20);
+        assert!(for_guests() < in_all());
     }
 
     #[test]

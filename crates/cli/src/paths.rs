@@ -8,6 +8,7 @@ use wharf_engine::{CacheError, CodeCache, CompileLimits, Compiler};
 use wharf_manifest::{ByteSize, parse_duration};
 
 use crate::error::{self, CliError};
+use crate::memory;
 
 /// Where artifacts are kept.
 const STORE_VARIABLE: &str = "WHARF_STORE_DIR";
@@ -69,7 +70,7 @@ pub(crate) fn code_cache() -> Result<CodeCache, CliError> {
 
 /// The compiler: this very program as a child.
 pub(crate) fn compiler() -> Result<Compiler, CliError> {
-    let mut limits = CompileLimits::default();
+    let mut limits = CompileLimits::default().with_memory_of(memory::in_all());
     if let Some(time) = compile_time()? {
         limits.cpu = Some(time);
         limits.time = limits.time.max(time);

@@ -12,7 +12,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use wasmtime::Module;
 use wasmtime::component::Component;
@@ -21,6 +21,7 @@ use wharf_manifest::{ByteSize, Digest};
 use crate::compiler::{CompileError, Compiler};
 use crate::config::Engine;
 use crate::seal::{SEAL_BYTES, sealed};
+use crate::tally::{CodeTally, Outcome};
 
 /// How long a hit may go unrecorded: a file's time is its last use, give or take this.
 const USE_RECORDED_EVERY: Duration = Duration::from_secs(3600);
@@ -101,6 +102,7 @@ pub struct CodeCache {
     directory: PathBuf,
     bytes_max: ByteSize,
     warn: Arc<dyn Fn(&CacheError) + Send + Sync>,
+    tally: Arc<CodeTally>,
 }
 
 impl fmt::Debug for CodeCache {
@@ -161,6 +163,15 @@ impl CodeCache {
             directory,
             bytes_max,
             warn: Arc::new(warn),
+            tally: Arc::default(),
+        }
+    }
+
+    /// The same cache, whose work is counted in `tally`.
+    pub fn counted_in(&self, tally: &Arc<CodeTally>) -> CodeCache {
+        CodeCache {
+            tally: Arc::clone(tally),
+            ..self.clone()
         }
     }
 
@@ -214,7 +225,10 @@ impl CodeCache {
             return Ok(false);
         }
         match self.compile(engine, compiler, key, wasm, &path) {
-            Ok(_) => Ok(true),
+            Ok(_) => {
+                self.tally.prepares(*key);
+                Ok(true)
+            }
             Err(error) if error.is_of_the_disk() => {
                 (self.warn)(&error);
                 Ok(false)
@@ -237,6 +251,7 @@ impl CodeCache {
             match unsafe { I::load(engine.wasmtime(), &path) } {
                 Ok(image) => {
                     record_use(&path);
+                    self.tally.loads(key);
                     return Ok(image);
                 }
                 // Whole but not ours: made again below.
@@ -249,7 +264,7 @@ impl CodeCache {
             Ok(path) => unsafe { I::load(engine.wasmtime(), &path) }.map_err(CacheError::Load),
             Err(error) if error.is_of_the_disk() => {
                 (self.warn)(&error);
-                compile_unkept(engine, compiler, &wasm)
+                self.compile_unkept(engine, compiler, &wasm)
             }
             Err(error) => Err(error),
         }
@@ -310,8 +325,59 @@ impl CodeCache {
             .tempfile_in(directory)
             .map_err(failed)?
             .into_temp_path();
-        compiler.compile(engine, wasm, &temporary)?;
+        self.run(compiler, engine, wasm, &temporary)?;
         temporary.persist(path).map_err(|error| failed(error.error))
+    }
+
+    /// Compiles into a file of this process alone, and loads it into memory: the place may be one
+    /// from which nothing can be executed.
+    fn compile_unkept<I: Image>(
+        &self,
+        engine: &Engine,
+        compiler: &Compiler,
+        wasm: &[u8],
+    ) -> Result<I, CacheError> {
+        let in_memory = Path::new("/dev/shm");
+        let place = if in_memory.is_dir() {
+            in_memory.to_owned()
+        } else {
+            std::env::temp_dir()
+        };
+        let failed = |source| CacheError::Directory {
+            path: place.clone(),
+            source,
+        };
+        // Made with mode 0600: nobody else can write to it.
+        let mut file = tempfile::Builder::new()
+            .prefix("wharf-")
+            .tempfile_in(&place)
+            .map_err(failed)?;
+        self.run(compiler, engine, wasm, file.path())?;
+        let mut native = Vec::new();
+        // The compiler wrote through the name; this is the same file.
+        file.read_to_end(&mut native).map_err(failed)?;
+        native.truncate(native.len().saturating_sub(SEAL_BYTES));
+        // SAFETY: written just now by our compiler for this very engine, into a file that is ours.
+        unsafe { I::load_bytes(engine.wasmtime(), &native) }.map_err(CacheError::Load)
+    }
+
+    /// Compiles, and counts that.
+    fn run(
+        &self,
+        compiler: &Compiler,
+        engine: &Engine,
+        wasm: &[u8],
+        output: &Path,
+    ) -> Result<(), CompileError> {
+        let began = Instant::now();
+        let compiled = compiler.compile(engine, wasm, output);
+        let outcome = match &compiled {
+            Ok(()) => Outcome::Compiled,
+            Err(CompileError::Write { .. }) => Outcome::Lost,
+            Err(_) => Outcome::Failed,
+        };
+        self.tally.compilation(outcome, began.elapsed());
+        compiled
     }
 
     /// Whether nobody else can put a file there: the folder of `path` and the cache's own belong
@@ -372,37 +438,6 @@ impl CodeCache {
             }
         }
     }
-}
-
-/// Compiles into a file of this process alone, and loads it into memory: the place may be one
-/// from which nothing can be executed.
-fn compile_unkept<I: Image>(
-    engine: &Engine,
-    compiler: &Compiler,
-    wasm: &[u8],
-) -> Result<I, CacheError> {
-    let in_memory = Path::new("/dev/shm");
-    let place = if in_memory.is_dir() {
-        in_memory.to_owned()
-    } else {
-        std::env::temp_dir()
-    };
-    let failed = |source| CacheError::Directory {
-        path: place.clone(),
-        source,
-    };
-    // Made with mode 0600: nobody else can write to it.
-    let mut file = tempfile::Builder::new()
-        .prefix("wharf-")
-        .tempfile_in(&place)
-        .map_err(failed)?;
-    compiler.compile(engine, wasm, file.path())?;
-    let mut native = Vec::new();
-    // The compiler wrote through the name; this is the same file.
-    file.read_to_end(&mut native).map_err(failed)?;
-    native.truncate(native.len().saturating_sub(SEAL_BYTES));
-    // SAFETY: written just now by our compiler for this very engine, into a file that is ours.
-    unsafe { I::load_bytes(engine.wasmtime(), &native) }.map_err(CacheError::Load)
 }
 
 fn record_use(path: &Path) {
@@ -578,6 +613,48 @@ mod tests {
             "threads must be enabled",
             "threads are not supported",
         );
+    }
+
+    #[test]
+    fn what_is_compiled_and_found_is_counted_for_whoever_asks() {
+        let fixture = Fixture::new();
+        let tallies: [Arc<CodeTally>; 2] = Default::default();
+        let cache = fixture.cache(1 << 30);
+        let [one, two] = tallies.each_ref().map(|tally| cache.counted_in(tally));
+        let counts = || {
+            tallies
+                .each_ref()
+                .map(|tally| (tally.compiled(), tally.found(), tally.failed()))
+        };
+        let compiler = Compiler::in_process();
+        let prepare = |cache: &CodeCache, wasm: &[u8]| {
+            cache.prepare(&fixture.engine, &compiler, &Digest::of(wasm), wasm)
+        };
+        prepare(&one, &wasm(1)).unwrap();
+        fixture.load(&one, 1);
+        assert_eq!(counts()[0], (1, 0, 0), "made for this very use");
+        fixture.load(&one, 1);
+        fixture.load(&two, 1);
+        fixture.load(&two, 2);
+        assert_eq!(counts(), [(1, 1, 0), (1, 1, 0)]);
+        assert!(prepare(&two, b"no wasm").is_err());
+        assert!(!prepare(&two, &wasm(1)).unwrap());
+        assert_eq!(counts(), [(1, 1, 0), (1, 1, 1)]);
+        assert!(tallies.iter().all(|tally| !tally.compiling().is_zero()));
+        fixture.load(&cache, 1);
+        assert_eq!(counts(), [(1, 1, 0), (1, 1, 1)], "not theirs");
+    }
+
+    #[test]
+    fn code_that_cannot_be_kept_is_compiled_each_time_and_so_counted() {
+        let fixture = Fixture::new();
+        fs::write(fixture.folder.path().join("code"), "a file in its way").unwrap();
+        let tally = Arc::new(CodeTally::default());
+        let cache = fixture.cache(1 << 30).counted_in(&tally);
+        for times in 1..3 {
+            fixture.load(&cache, 1);
+            assert_eq!((tally.compiled(), tally.found()), (times, 0));
+        }
     }
 
     #[test]

@@ -26,10 +26,13 @@ const TABLES_FLOOR: u64 = 1 << 20;
 /// More for each byte of Wasm; honest code takes at most one.
 const TABLES_PER_BYTE: u64 = 2;
 
+/// Address space without which no program compiles on a machine with many cores.
+const MEMORY_FLOOR: ByteSize = ByteSize(1 << 30);
+
 /// What one compilation may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CompileLimits {
-    /// Address space of the child.
+    /// Address space of the child. See [`CompileLimits::with_memory_of`].
     pub memory: ByteSize,
     /// CPU time of all its threads, in whole seconds; `None` allows 20 seconds and 16 more for
     /// each mebibyte of code.
@@ -51,6 +54,15 @@ impl Default for CompileLimits {
 }
 
 impl CompileLimits {
+    /// Lowers the memory to three quarters of `total`, what the machine or the control group has,
+    /// but not below a gibibyte: address space is not all filled, and threads and libraries take
+    /// some of it for any program.
+    pub fn with_memory_of(mut self, total: ByteSize) -> CompileLimits {
+        let part = ByteSize(total.0 / 4 * 3).max(MEMORY_FLOOR);
+        self.memory = self.memory.min(part);
+        self
+    }
+
     /// CPU time for `code` bytes of function bodies.
     pub(crate) fn cpu_for(&self, code: ByteSize) -> Duration {
         let proportional = || {
@@ -104,6 +116,26 @@ mod tests {
             ..limits
         };
         assert_eq!(set.cpu_for(ByteSize(64 << 20)), Duration::from_secs(7));
+    }
+
+    #[test]
+    fn memory_is_a_part_of_what_there_is_between_its_bounds() {
+        let check = |total: u64, expected: u64| {
+            let limits = CompileLimits::default().with_memory_of(ByteSize(total));
+            assert_eq!(limits.memory, ByteSize(expected), "{total}");
+        };
+        check(64 << 30, 6 << 30);
+        check(8 << 30, 6 << 30);
+        check(4 << 30, 3 << 30);
+        check(1 << 30, 1 << 30);
+        check(256 << 20, 1 << 30);
+        check(0, 1 << 30);
+        check(u64::MAX, 6 << 30);
+        let small = CompileLimits {
+            memory: ByteSize(5),
+            ..CompileLimits::default()
+        };
+        assert_eq!(small.with_memory_of(ByteSize(8 << 30)).memory, ByteSize(5));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::ticker::TICK;
 const REMEMBERED: Duration = Duration::from_secs(10);
 /// A poll of less than that is as good as none: polling it aside would cost more than it delays
 /// others.
-const SHORT_POLL: Duration = Duration::from_micros(500);
+pub(crate) const SHORT_POLL: Duration = Duration::from_micros(500);
 /// The part of a core that longer polls of a component's guests may take together.
 const SHARE_OF_CORE: u32 = 4;
 /// Several guests of a component were polled at once and none of these polls ended for so long:

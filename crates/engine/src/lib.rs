@@ -33,6 +33,7 @@ mod limits;
 mod meter;
 mod places;
 mod seal;
+mod tally;
 mod ticker;
 mod told;
 mod turn;
@@ -48,6 +49,7 @@ pub use footprint::Footprint;
 pub use lane::SlowLane;
 pub use limits::{LimitHit, StoreLimits};
 pub use meter::{CpuMeter, Metered};
+pub use tally::CodeTally;
 pub use told::clip;
 
 use wasmtime::{Store, UpdateDeadline};

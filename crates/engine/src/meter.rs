@@ -22,7 +22,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::account::CpuAccount;
 use crate::clock::thread_cpu_time;
-use crate::lane::{Pace, SlowLane};
+use crate::lane::{Pace, SHORT_POLL, SlowLane};
 use crate::places::Share;
 use crate::ticker::TICK;
 use crate::turn::Turn;
@@ -33,6 +33,10 @@ const CREDIT: Duration = TICK;
 const DEBT_MAX: Duration = Duration::from_millis(200);
 /// Of the time that a guest waits, the part that is taken off its debt.
 const FORGIVEN_OF_WAITING: u32 = 4;
+/// What polling a guest aside costs the process beside the poll: another thread takes over.
+const HAND_OVER: Duration = Duration::from_micros(10);
+/// Polls in a row that were short, after which the next one is taken to be short as well.
+const SHORT_POLLS: u32 = 16;
 /// A poll of more than that was not stopped by the tick in it.
 const LONG_POLL: Duration = Duration::from_millis(25);
 
@@ -59,6 +63,8 @@ struct Inner {
     is_slow: bool,
     /// Ticks computed through since the guest last waited.
     ticks_in_a_row: u32,
+    /// Polls in a row that were short.
+    short_polls: u32,
     /// The guest stopped because of a tick, not because it waits for something.
     stopped_by_tick: bool,
     /// Time spent waiting for a place to compute, and since when it waits for one now.
@@ -85,6 +91,10 @@ impl Inner {
     /// Counts what the guest used since then.
     fn spend(&mut self, since: Since) {
         let elapsed = since.elapsed();
+        self.short_polls = match elapsed < SHORT_POLL {
+            true => self.short_polls.saturating_add(1),
+            false => 0,
+        };
         self.used += elapsed;
         self.account.add(elapsed);
         self.debt = (self.debt + elapsed).min(DEBT_MAX);
@@ -165,6 +175,7 @@ impl CpuMeter {
             waits_since: None,
             is_slow: false,
             ticks_in_a_row: 0,
+            short_polls: 0,
             stopped_by_tick: false,
             queued: Duration::ZERO,
             queued_since: None,
@@ -267,6 +278,24 @@ impl CpuMeter {
     /// The guest has to wait for its turn.
     fn queues(&self) {
         self.lock().queued_since.get_or_insert_with(Instant::now);
+    }
+
+    /// Polls the guest while another thread does this one's work. Where polls are short that costs
+    /// far more than they do, so that guests in the lane, which are few at once, go without.
+    fn poll_aside<F: Future + Unpin>(
+        &self,
+        pace: Pace,
+        future: &mut F,
+        cx: &mut Context<'_>,
+    ) -> Poll<F::Output> {
+        if pace == Pace::Slow && self.lock().short_polls >= SHORT_POLLS {
+            return self.poll(future, cx);
+        }
+        let result = aside(|| self.poll(future, cx));
+        let mut inner = self.lock();
+        inner.used += HAND_OVER;
+        inner.account.add(HAND_OVER);
+        result
     }
 
     /// A poll of the guest begins.
@@ -381,7 +410,7 @@ impl<F: Future + Unpin> Future for Metered<F> {
             meter.queues();
             return Poll::Pending;
         };
-        let result = aside(|| meter.poll(future, cx));
+        let result = meter.poll_aside(pace, future, cx);
         drop(place);
         result
     }

@@ -22,7 +22,11 @@ pub struct EgressRules(Private);
 #[derive(Debug, Clone)]
 enum Private {
     Any,
-    Only(Arc<[PrivateAddress]>),
+    Only {
+        list: Arc<[PrivateAddress]>,
+        /// The table of the node file that has the list.
+        table: Arc<str>,
+    },
 }
 
 impl Default for EgressRules {
@@ -53,7 +57,19 @@ impl EgressRules {
     /// These private addresses only, which a manifest must still ask for: for a node that runs
     /// apps of others.
     pub fn only(private: Vec<PrivateAddress>) -> EgressRules {
-        EgressRules(Private::Only(private.into()))
+        EgressRules::listed("egress", private)
+    }
+
+    /// The same, for the app `name` of the node file, which has a list of its own there.
+    pub fn only_of_app(name: &str, private: Vec<PrivateAddress>) -> EgressRules {
+        EgressRules::listed(&format!("app.{name}.egress"), private)
+    }
+
+    fn listed(table: &str, private: Vec<PrivateAddress>) -> EgressRules {
+        EgressRules(Private::Only {
+            list: private.into(),
+            table: table.into(),
+        })
     }
 
     /// Whether `address` may be reached by way of what covers it.
@@ -62,14 +78,14 @@ impl EgressRules {
         match (&self.0, class) {
             (_, AddressClass::Public) => true,
             (Private::Any, AddressClass::Metadata) => covered == Covered::VeryAddress,
-            (Private::Only(list), AddressClass::Metadata) => {
+            (Private::Only { list, .. }, AddressClass::Metadata) => {
                 covered == Covered::VeryAddress
                     && list.iter().any(|allowed| allowed.is_very_address(address))
             }
             (Private::Any, _) => true,
             // Where a name leads, its owner decides: a network that is open to those who name its
             // addresses is not open to every name that somebody points there.
-            (Private::Only(list), _) => list.iter().any(|allowed| match covered {
+            (Private::Only { list, .. }, _) => list.iter().any(|allowed| match covered {
                 Covered::Name(name) => allowed.covers_name(name),
                 Covered::VeryAddress | Covered::Range => {
                     allowed.covers_address(address)
@@ -109,28 +125,25 @@ impl EgressRules {
 
     /// The line of the node file that would let `address` be reached; `None` if no line would.
     fn line_for(&self, address: IpAddr, name: Option<&str>) -> Option<String> {
-        let class = AddressClass::of(address);
-        match (&self.0, class, name) {
-            (Private::Any, ..) | (_, AddressClass::Public, _) => None,
-            (_, AddressClass::Metadata, Some(_)) => None,
-            (_, AddressClass::Metadata, None) => Some(line(&address.to_canonical().to_string())),
-            (_, _, Some(name)) => Some(line(name)),
-            (_, _, None) => Some(line(&address.to_canonical().to_string())),
-        }
+        let Private::Only { table, .. } = &self.0 else {
+            return None;
+        };
+        let host = match (AddressClass::of(address), name) {
+            (AddressClass::Public, _) | (AddressClass::Metadata, Some(_)) => return None,
+            (_, Some(name)) => name.to_owned(),
+            (_, None) => address.to_canonical().to_string(),
+        };
+        Some(format!("[{table}] private = [\"{host}\"]"))
     }
 
     /// The names that may have private addresses.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         let list: &[PrivateAddress] = match &self.0 {
             Private::Any => &[],
-            Private::Only(list) => list,
+            Private::Only { list, .. } => list,
         };
         list.iter().filter_map(PrivateAddress::name)
     }
-}
-
-fn line(host: &str) -> String {
-    format!("[egress] private = [\"{host}\"]")
 }
 
 fn inner(address: IpAddr) -> Option<IpAddr> {

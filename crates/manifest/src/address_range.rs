@@ -33,6 +33,15 @@ impl AddressRange {
         }
     }
 
+    /// The addresses of both ranges: one of the two, if they have any in common.
+    pub fn and(&self, other: &Self) -> Option<Self> {
+        let (wide, narrow) = match self.prefix <= other.prefix {
+            true => (self, other),
+            false => (other, self),
+        };
+        wide.contains(narrow.first).then_some(*narrow)
+    }
+
     /// The range of this address alone.
     pub fn of(address: IpAddr) -> Self {
         let first = address.to_canonical();

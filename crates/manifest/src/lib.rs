@@ -48,8 +48,8 @@ pub use invalid::InvalidValue;
 pub use limits::Limits;
 pub use name::{AppName, ComponentName, NAME_LENGTH_MAX, NAME_RULE};
 pub use node::{
-    Ceilings, CertificateFiles, ForwardedField, HostName, Lowered, NODE_APP_COUNT_MAX, NodeApp,
-    NodeConfig, NodeLimits, NodeTls, parse_node,
+    Allowance, Ceilings, CertificateFiles, ForwardedField, HostName, Lowered, NODE_APP_COUNT_MAX,
+    NodeApp, NodeConfig, NodeLimits, NodeTls, Withheld, parse_node,
 };
 pub use parse::{MANIFEST_SIZE_MAX, parse_app};
 pub use path::AppPath;

@@ -13,9 +13,11 @@ use wharf_engine::{
 };
 use wharf_host::{Authority, AuthorityError, Denials, Egress, EgressRules, Host, LinkError};
 use wharf_manifest::{
-    AppName, ByteSize, Ceilings, Component, ComponentName, Digest, HttpTarget, Limits, Lowered,
+    Allowance, AppName, ByteSize, Ceilings, Component, ComponentName, Digest, Grants, HttpTarget,
+    Limits, Lowered, Withheld,
 };
 
+use crate::admission::{self, Admission};
 use crate::app::{Absence, LiveApp, Route, Target};
 use crate::component::{Blueprint, LiveComponent, shared_name};
 use crate::files::{BlobCache, BlobCacheOptions, Files, FilesOptions};
@@ -62,6 +64,17 @@ pub(crate) struct AppBudgets {
     pub(crate) instances: Arc<Budget>,
     lane: SlowLane,
     egress: Egress,
+    /// By component.
+    doors: Arc<Mutex<BTreeMap<Arc<str>, Arc<Admission>>>>,
+}
+
+impl AppBudgets {
+    /// The door of a component, with `limits` if nobody has entered it before.
+    pub(crate) fn door(&self, component: &Arc<str>, limits: admission::Limits) -> Arc<Admission> {
+        let mut doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
+        let door = doors.entry(Arc::clone(component));
+        Arc::clone(door.or_insert_with(|| Arc::new(Admission::new(limits))))
+    }
 }
 
 /// What an operator decides for an app.
@@ -74,6 +87,8 @@ pub struct AppTerms {
     pub egress: EgressRules,
     /// Ceiling on the memory of all its instances together, below the node's. Default none.
     pub memory: Option<ByteSize>,
+    /// What its components may be granted of what its manifest asks. Default all.
+    pub allow: Allowance,
 }
 
 /// An app cannot be made live.
@@ -168,6 +183,11 @@ impl Runtime {
         &self.log
     }
 
+    /// The cache of native code, for `app`: what is compiled for it is counted as its own.
+    pub fn code_cache(&self, app: &str) -> CodeCache {
+        self.cache.counted_in(&self.metrics.code(app))
+    }
+
     /// A stand-in for the app `name`, which answers 503: the names of an app that is not there
     /// are no other app's.
     pub fn absent(&self, name: &AppName, absence: Absence) -> LiveApp {
@@ -191,6 +211,7 @@ impl Runtime {
                 instances: Budget::of_app(app, None, &self.instances),
                 lane: self.lane.for_app(),
                 egress: self.egress.of_app(),
+                doors: Arc::default(),
             };
             self.metrics.watch_memory(app, &budgets.memory);
             budgets
@@ -220,8 +241,7 @@ pub fn activate(
         artifact,
         app_name: &app_name,
         base,
-        ceilings: &terms.ceilings,
-        egress: &terms.egress,
+        terms,
         budgets: runtime.budgets(&app_name, terms.memory),
     };
     let mut components = BTreeMap::new();
@@ -263,6 +283,9 @@ pub fn activate(
             target,
         });
     }
+    for component in components.values() {
+        component.takes_over();
+    }
     routes.sort_by_key(|route| std::cmp::Reverse(route.pattern.specificity()));
     Ok(LiveApp {
         metrics: runtime.metrics.component(&app_name, &"".into()),
@@ -291,8 +314,7 @@ struct Activation<'a> {
     artifact: &'a AppArtifact,
     app_name: &'a Arc<str>,
     base: &'a Path,
-    ceilings: &'a Ceilings,
-    egress: &'a EgressRules,
+    terms: &'a AppTerms,
     budgets: AppBudgets,
 }
 
@@ -308,7 +330,7 @@ impl Activation<'_> {
             });
         };
         let code = runtime
-            .cache
+            .code_cache(self.app_name)
             .component(
                 runtime.host.engine(),
                 &runtime.compiler,
@@ -345,10 +367,10 @@ impl Activation<'_> {
         );
         let limits = self.limits(component, &shared);
         let authority = Authority::new(
-            &component.grants,
+            &self.grants(component, &shared),
             self.base,
             limits.outgoing,
-            &self.budgets.egress.under(self.egress.clone()),
+            &self.budgets.egress.under(self.terms.egress.clone()),
             denials,
         )
         .map_err(|source| ActivateError::Grant {
@@ -374,10 +396,35 @@ impl Activation<'_> {
         )
     }
 
+    /// The grants that hold. What is less than the manifest asks is told.
+    fn grants(&self, component: &Component, name: &str) -> Grants {
+        let mut grants = component.grants.clone();
+        for withheld in self.terms.allow.narrow(&mut grants) {
+            let Withheld { key, asked, given } = withheld;
+            let given = match &given[..] {
+                [] => "nothing".to_owned(),
+                given => given.join(", "),
+            };
+            self.runtime.log.message(
+                Message::new(Level::Warn, "the node grants less than the manifest asks")
+                    .about(self.app_name)
+                    .with("component", name)
+                    .with("grant", key)
+                    .with("asked", asked)
+                    .with("given", given)
+                    .with(
+                        "hint",
+                        format!("`app.{}.allow.{key}` in the node file", self.app_name),
+                    ),
+            );
+        }
+        grants
+    }
+
     /// The limits that hold. What is less than the manifest asks is told.
     fn limits(&self, component: &Component, name: &str) -> Limits {
         let mut limits = component.limits.clone();
-        for lowered in self.ceilings.lower(&mut limits) {
+        for lowered in self.terms.ceilings.lower(&mut limits) {
             let Lowered {
                 key,
                 asked,
@@ -385,7 +432,7 @@ impl Activation<'_> {
             } = lowered;
             self.runtime.log.message(
                 Message::new(Level::Warn, "the node gives less than the manifest asks")
-                    .with("app", &**self.app_name)
+                    .about(self.app_name)
                     .with("component", name)
                     .with("limit", key)
                     .with("asked", asked)
@@ -409,7 +456,7 @@ fn denials(
             return;
         }
         let message = Message::new(Level::Warn, denial.to_string())
-            .with("app", &*app)
+            .about(&app)
             .with("component", &*component);
         log.message(match denial.manifest_hint(&component) {
             Some(hint) => message.with("hint", hint),

@@ -4,12 +4,11 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
 use crate::clients::client_at;
+use crate::places::{Places, Taken};
 
 /// Why a request was not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,28 +22,48 @@ pub(crate) enum Refused {
 /// A place among the requests at once. Dropping it gives it back.
 #[derive(Debug)]
 pub(crate) struct Place {
-    _all: OwnedSemaphorePermit,
-    _client: OwnedSemaphorePermit,
+    _all: Taken,
+    _client: Taken,
     /// Keeps the client's count while it has any.
     _of: Arc<PerClient>,
 }
 
-/// The door of one component.
+/// The door of one component, of whatever version: who is in has entered through it, and those of
+/// the version before are counted until they have left.
 #[derive(Debug)]
 pub(crate) struct Admission {
-    places: Arc<Semaphore>,
+    places: Arc<Places>,
     waiting: AtomicU32,
-    waiting_max: u32,
+    clients: Mutex<Clients>,
+}
+
+#[derive(Debug)]
+struct Clients {
+    limits: Limits,
+    each: HashMap<IpAddr, Weak<PerClient>>,
+}
+
+/// How many may be in and wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limits {
+    pub(crate) concurrency: u32,
+    pub(crate) queue: u32,
+}
+
+impl Limits {
     /// What one client may have, so that others find a place however much it asks for.
-    each: u32,
-    each_waiting: u32,
-    clients: Mutex<HashMap<IpAddr, Weak<PerClient>>>,
+    fn of_client(self) -> Limits {
+        Limits {
+            concurrency: share(self.concurrency),
+            queue: share(self.queue),
+        }
+    }
 }
 
 /// What one client has.
 #[derive(Debug)]
 struct PerClient {
-    places: Arc<Semaphore>,
+    places: Arc<Places>,
     waiting: AtomicU32,
 }
 
@@ -57,25 +76,39 @@ fn share(of: u32) -> u32 {
 }
 
 impl Admission {
-    pub(crate) fn new(concurrency: u32, queue: u32) -> Admission {
+    pub(crate) fn new(limits: Limits) -> Admission {
         Admission {
-            places: Arc::new(Semaphore::new(concurrency as usize)),
+            places: Places::new(limits.concurrency),
             waiting: AtomicU32::new(0),
-            waiting_max: queue,
-            each: share(concurrency),
-            each_waiting: share(queue),
-            clients: Mutex::default(),
+            clients: Mutex::new(Clients {
+                limits,
+                each: HashMap::new(),
+            }),
         }
+    }
+
+    /// Sets other limits. Who is in or waits stays.
+    pub(crate) fn set_limits(&self, limits: Limits) {
+        let mut clients = self.clients();
+        if clients.limits == limits {
+            return;
+        }
+        clients.limits = limits;
+        self.places.resize(limits.concurrency);
+        let each = limits.of_client().concurrency;
+        for of in clients.each.values().filter_map(Weak::upgrade) {
+            of.places.resize(each);
+        }
+    }
+
+    fn clients(&self) -> MutexGuard<'_, Clients> {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A place for a request of `client`, at once or after waiting until `deadline`.
     pub(crate) async fn enter(&self, client: IpAddr, deadline: Instant) -> Result<Place, Refused> {
         let of = self.client(client);
-        let at_once = || {
-            let own = Arc::clone(&of.places).try_acquire_owned().ok()?;
-            let all = Arc::clone(&self.places).try_acquire_owned().ok()?;
-            Some((own, all))
-        };
+        let at_once = || Some((of.places.try_take()?, self.places.try_take()?));
         let (own, all) = match at_once() {
             Some(both) => both,
             None => self.wait(&of, deadline).await?,
@@ -87,56 +120,51 @@ impl Admission {
         })
     }
 
-    async fn wait(
-        &self,
-        of: &PerClient,
-        deadline: Instant,
-    ) -> Result<(OwnedSemaphorePermit, OwnedSemaphorePermit), Refused> {
-        let own = Waiting::start(&of.waiting, self.each_waiting);
-        let all = own.and_then(|own| Some((own, Waiting::start(&self.waiting, self.waiting_max)?)));
+    async fn wait(&self, of: &PerClient, deadline: Instant) -> Result<(Taken, Taken), Refused> {
+        let limits = self.clients().limits;
+        let own = Waiting::start(&of.waiting, limits.of_client().queue);
+        let all = own.and_then(|own| Some((own, Waiting::start(&self.waiting, limits.queue)?)));
         let Some(_waiting) = all else {
             return Err(Refused::QueueFull);
         };
         let both = async {
             // Its own first: while it waits for that it is in nobody's way.
-            let own = Arc::clone(&of.places).acquire_owned().await.ok()?;
-            let all = Arc::clone(&self.places).acquire_owned().await.ok()?;
-            Some((own, all))
+            let own = of.places.take().await;
+            (own, self.places.take().await)
         };
-        match tokio::time::timeout_at(deadline.into(), both).await {
-            Ok(Some(both)) => Ok(both),
-            _ => Err(Refused::Waited),
-        }
+        tokio::time::timeout_at(deadline.into(), both)
+            .await
+            .map_err(|_| Refused::Waited)
     }
 
     fn client(&self, client: IpAddr) -> Arc<PerClient> {
         let client = client_at(client);
-        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(of) = clients.get(&client).and_then(Weak::upgrade) {
+        let mut clients = self.clients();
+        if let Some(of) = clients.each.get(&client).and_then(Weak::upgrade) {
             return of;
         }
-        if clients.len() >= CLIENTS_SWEPT {
-            clients.retain(|_, of| of.strong_count() > 0);
+        if clients.each.len() >= CLIENTS_SWEPT {
+            clients.each.retain(|_, of| of.strong_count() > 0);
         }
         let of = Arc::new(PerClient {
-            places: Arc::new(Semaphore::new(self.each as usize)),
+            places: Places::new(clients.limits.of_client().concurrency),
             waiting: AtomicU32::new(0),
         });
-        clients.insert(client, Arc::downgrade(&of));
+        clients.each.insert(client, Arc::downgrade(&of));
         of
     }
 }
 
 #[cfg(test)]
 impl Place {
-    /// A place that holds `permit`.
-    pub(crate) fn of(permit: OwnedSemaphorePermit) -> Place {
-        let places = Arc::new(Semaphore::new(1));
+    /// A place that is one of `places`.
+    pub(crate) fn of(places: &Arc<Places>) -> Place {
+        let own = Places::new(1);
         Place {
-            _all: permit,
-            _client: Arc::clone(&places).try_acquire_owned().unwrap(),
+            _all: places.try_take().unwrap(),
+            _client: own.try_take().unwrap(),
             _of: Arc::new(PerClient {
-                places,
+                places: own,
                 waiting: AtomicU32::new(0),
             }),
         }
@@ -175,7 +203,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_client_leaves_places_to_others() {
-        let door = Arc::new(Admission::new(16, 16));
+        let door = Arc::new(door(16, 16));
         let mut held = Vec::new();
         for _ in 0..14 {
             held.push(door.enter(ONE, within(5)).await.unwrap());
@@ -203,17 +231,57 @@ mod tests {
         let let_in = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
         assert_eq!(let_in, 14, "{outcomes:?}");
         drop(others);
-        assert_eq!(door.places.available_permits(), 16);
+        assert_eq!(door.places.free(), 16);
     }
 
     #[tokio::test(start_paused = true)]
     async fn clients_that_are_gone_are_forgotten() {
-        let door = Admission::new(4, 4);
+        let door = door(4, 4);
         for count in 0..3 * CLIENTS_SWEPT {
             let client = Ipv4Addr::from_bits(u32::try_from(count).unwrap());
             drop(door.enter(client.into(), within(0)).await.unwrap());
         }
-        assert!(door.clients.lock().unwrap().len() <= CLIENTS_SWEPT);
+        assert!(door.clients().each.len() <= CLIENTS_SWEPT);
+    }
+
+    fn limits(concurrency: u32, queue: u32) -> Limits {
+        Limits { concurrency, queue }
+    }
+
+    fn door(concurrency: u32, queue: u32) -> Admission {
+        Admission::new(limits(concurrency, queue))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_in_counts_under_new_limits_too() {
+        let door = door(8, 0);
+        let mut held = Vec::new();
+        while let Ok(place) = door.enter(ONE, within(0)).await {
+            held.push(place);
+        }
+        assert_eq!(held.len(), 7);
+        door.set_limits(limits(2, 0));
+        for client in [ONE, OTHER] {
+            let refused = door.enter(client, within(0)).await.map(drop);
+            assert_eq!(refused, Err(Refused::QueueFull));
+        }
+        held.truncate(2);
+        let refused = door.enter(OTHER, within(0)).await.map(drop);
+        assert_eq!(refused, Err(Refused::QueueFull), "two are in");
+        held.clear();
+        held.push(door.enter(ONE, within(0)).await.unwrap());
+        held.push(door.enter(ONE, within(0)).await.unwrap());
+        assert!(door.enter(OTHER, within(0)).await.is_err());
+
+        door.set_limits(limits(16, 8));
+        for _ in 0..12 {
+            held.push(door.enter(ONE, within(0)).await.unwrap());
+        }
+        let refused = door.enter(ONE, within(1)).await.map(drop);
+        assert_eq!(refused, Err(Refused::Waited), "it may wait now");
+        held.push(door.enter(OTHER, within(0)).await.unwrap());
+        drop(held);
+        assert_eq!(door.places.free(), 16);
     }
 
     fn within(seconds: u64) -> Instant {
@@ -222,7 +290,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_enters_one_waits_the_third_is_refused() {
-        let door = Arc::new(Admission::new(1, 1));
+        let door = Arc::new(door(1, 1));
         let deadline = within(5);
         let first = door.enter(ONE, deadline).await.unwrap();
         let waiting = tokio::spawn({
@@ -240,7 +308,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn patience_ends_and_the_queue_is_free_again() {
-        let door = Admission::new(1, 1);
+        let door = door(1, 1);
         let _first = door.enter(ONE, within(0)).await.unwrap();
         for _ in 0..3 {
             let refused = door.enter(ONE, within(1)).await.map(drop);

@@ -31,7 +31,6 @@ pub(crate) struct Answers<B> {
 
 #[derive(Debug)]
 struct State<B> {
-    under_way: usize,
     idle_since: Instant,
     /// Those on HTTP/2, where one answer may lie while others go on.
     shared: HashMap<StreamNumber, Arc<Slot<B>>>,
@@ -39,7 +38,10 @@ struct State<B> {
 
 /// One request from its arrival to the end of its answer.
 #[derive(Debug)]
-pub(crate) struct UnderWay<B>(Arc<Answers<B>>);
+pub(crate) struct UnderWay<B> {
+    answers: Arc<Answers<B>>,
+    number: u64,
+}
 
 #[derive(Debug)]
 struct Slot<B>(Mutex<Option<(B, UnderWay<B>)>>);
@@ -62,7 +64,6 @@ impl<B: Abandon> Answers<B> {
             ledger,
             untaken,
             state: Mutex::new(State {
-                under_way: 0,
                 idle_since: Instant::now(),
                 shared: HashMap::new(),
             }),
@@ -75,16 +76,18 @@ impl<B: Abandon> Answers<B> {
 
     /// A request arrives.
     pub(crate) fn begin(self: &Arc<Self>) -> UnderWay<B> {
-        self.lock().under_way += 1;
-        UnderWay(Arc::clone(self))
+        UnderWay {
+            number: self.ledger.arrive(),
+            answers: Arc::clone(self),
+        }
     }
 
     /// How long nothing has been under way.
     pub(crate) fn idle(&self) -> Duration {
         let state = self.lock();
-        match state.under_way {
-            0 => state.idle_since.elapsed(),
-            _ => Duration::ZERO,
+        match self.ledger.is_at_work() {
+            false => state.idle_since.elapsed(),
+            true => Duration::ZERO,
         }
     }
 
@@ -109,23 +112,29 @@ impl<B: Abandon> Answers<B> {
 
 impl<B> Drop for UnderWay<B> {
     fn drop(&mut self) {
-        self.0.ledger.done();
-        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.under_way -= 1;
-        if state.under_way == 0 {
-            state.idle_since = Instant::now();
-        }
+        let Answers { state, ledger, .. } = &*self.answers;
+        // The time is right before the count says that it counts.
+        state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .idle_since = Instant::now();
+        ledger.done();
     }
 }
 
 impl<B: Abandon> UnderWay<B> {
+    /// The request's, from 1.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
     /// The answer, counted until its end. On HTTP/2 it may be ended from outside.
     pub(crate) fn answer(self, response: Response<B>, is_h2: bool) -> Response<Answer<B>> {
         response.map(|body| {
             if !is_h2 {
                 return Answer::Own(body, self);
             }
-            let answers = Arc::clone(&self.0);
+            let answers = Arc::clone(&self.answers);
             let stream = answers.untaken.begin();
             let slot = Arc::new(Slot(Mutex::new(Some((body, self)))));
             answers.lock().shared.insert(stream, Arc::clone(&slot));

@@ -36,6 +36,12 @@ impl<'a> HostPort<'a> {
         Some(HostPort { host, port })
     }
 
+    /// The host, an IPv6 address in its brackets.
+    pub(crate) fn host(&self) -> &'a str {
+        // Only ASCII was taken.
+        std::str::from_utf8(self.host).unwrap_or_default()
+    }
+
     /// Whether there is a port.
     pub(crate) fn has_port(&self) -> bool {
         self.port.is_some()

@@ -24,23 +24,25 @@ pub(crate) struct ClientBody<B> {
     /// Made when the client is first waited for.
     bell: Option<(Arc<Bell>, Waker)>,
     /// Until it is used.
-    late: Option<Late>,
+    complaint: Option<Complaint>,
 }
 
 /// Whom to tell that a client was too slow: the guest sees an error only.
-pub(crate) struct Late {
+pub(crate) struct Complaint {
     pub(crate) log: Log,
+    pub(crate) app: Arc<str>,
     pub(crate) component: Arc<str>,
     pub(crate) id: RequestId,
 }
 
-impl Late {
+impl Complaint {
     fn tell(self) {
         let what = "the client sends its content too slowly; it is broken off";
         let hint =
             "a client that is silent by design needs a longer `limits.body_idle` in wharf.toml";
         self.log.message(
             Message::new(Level::Warn, what)
+                .about(&self.app)
                 .with("component", &*self.component)
                 .with("request_id", self.id)
                 .with("hint", hint),
@@ -78,12 +80,12 @@ impl Wake for Bell {
 
 impl<B> ClientBody<B> {
     /// Its client may pause for `limit`, all in all, as [`Pace`] counts it.
-    pub(crate) fn new(body: B, limit: Duration, late: Option<Late>) -> ClientBody<B> {
+    pub(crate) fn new(body: B, limit: Duration, complaint: Option<Complaint>) -> ClientBody<B> {
         ClientBody {
             body,
             pace: Pace::new(limit),
             bell: None,
-            late,
+            complaint,
         }
     }
 
@@ -137,8 +139,8 @@ where
             return Poll::Ready(frame.map(|frame| frame.map_err(Error::Hyper)));
         }
         ready!(this.pace.poll_end(cx));
-        if let Some(late) = this.late.take() {
-            late.tell();
+        if let Some(complaint) = this.complaint.take() {
+            complaint.tell();
         }
         Poll::Ready(Some(Err(Error::ConnectionReadTimeout)))
     }

@@ -112,7 +112,7 @@ impl Protocols {
             let (ledger, answers) = (Arc::clone(&ledger), Arc::clone(&answers));
             move |request| {
                 let under_way = answers.begin();
-                let number = ledger.arrive();
+                let number = under_way.number();
                 let is_h2 = ledger.is_h2();
                 let ledger = Arc::clone(&ledger);
                 let refused = move || ledger.refusal_of(number);

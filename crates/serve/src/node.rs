@@ -8,6 +8,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use http::header::EXPECT;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use http_body_util::{BodyExt, Empty, Full};
@@ -18,11 +19,12 @@ use wharf_manifest::{AddressRange, ForwardedField, HostName};
 use crate::answer::{self, Detail};
 use crate::app::{Absence, LiveApp, Target};
 use crate::body::{Account, AccountedBody, Active, AnswerBody, Pending};
-use crate::client_body::{ClientBody, Late};
+use crate::client_body::{ClientBody, Complaint};
 use crate::component::{Admitted, LiveComponent};
 use crate::files::FileRequest;
 use crate::hosts::Hosts;
 use crate::http1::Refusal;
+use crate::late::Late;
 use crate::log::{Log, RequestId, Wire};
 use crate::metrics::{ComponentMetrics, Metrics};
 use crate::proxies::Proxies;
@@ -64,6 +66,7 @@ pub struct Node {
 impl Node {
     /// A node without an app yet, which counts in `metrics`.
     pub fn new(log: Log, metrics: Metrics, options: NodeOptions) -> Node {
+        metrics.watch_log(&log);
         Node {
             hosts: ArcSwap::default(),
             log,
@@ -349,14 +352,20 @@ impl Node {
             }
         };
         let is_head = request.method() == Method::HEAD;
+        let is_h2 = request.version() == Version::HTTP_2;
         // HTTP/1 leaves out the body of an answer to HEAD by itself.
-        let strip = is_head && request.version() == Version::HTTP_2;
-        let late = || Late {
+        let strip = is_head && is_h2;
+        // Who waits to be told to go on sends nothing that is to be taken.
+        let waits = !is_h2
+            && (request.headers().get(EXPECT))
+                .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+        let complaint = || Complaint {
             log: self.log.clone(),
+            app: Arc::clone(component.app()),
             component: Arc::clone(component.name()),
             id: origin.id,
         };
-        let request = request.map(|body| incoming(body, limits.body_idle, late));
+        let request = request.map(|body| incoming(body, limits.body_idle, waits, complaint));
         let admitted = Admitted {
             id: origin.id,
             deadline,
@@ -406,11 +415,20 @@ async fn unless<T>(
 }
 
 /// A request body as the guest reads it.
-fn incoming(body: Incoming, idle: Duration, late: impl FnOnce() -> Late) -> WasiBody {
+fn incoming(
+    body: Incoming,
+    idle: Duration,
+    waits: bool,
+    complaint: impl FnOnce() -> Complaint,
+) -> WasiBody {
     if body.is_end_stream() {
         return Empty::new().map_err(|never| match never {}).boxed_unsync();
     }
-    ClientBody::new(body, idle, Some(late())).boxed_unsync()
+    let body = ClientBody::new(body, idle, Some(complaint()));
+    match waits {
+        true => body.boxed_unsync(),
+        false => Late::new(body).boxed_unsync(),
+    }
 }
 
 /// The body of every answer.

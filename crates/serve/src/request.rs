@@ -114,18 +114,17 @@ pub(crate) struct Origin {
     pub(crate) client: Peer,
 }
 
-/// The host asked for, without its port, as far as it can be told before [`prepare`] looked at
-/// it; empty if none is named.
+/// The host asked for, without its port, before [`prepare`] has looked at it; empty if what is
+/// named is none.
 pub(crate) fn host<B>(request: &Request<B>) -> &str {
-    if let Some(host) = request.uri().host() {
-        return host;
-    }
-    let host = request.headers().get(HOST);
-    let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
-    match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
-    }
+    let named = match request.uri().authority() {
+        Some(authority) => authority.as_str().as_bytes(),
+        None => match request.headers().get(HOST) {
+            Some(host) => host.as_bytes(),
+            None => return "",
+        },
+    };
+    HostPort::parse(named).map_or("", |named| named.host())
 }
 
 /// Makes the request's URI absolute and its forwarded headers ours.
@@ -355,6 +354,14 @@ mod tests {
         );
         assert_eq!(host_of(Request::get("http://[::1]:8/")), "[::1]");
         assert_eq!(host_of(Request::get("/")), "");
+        // What is no host, and refused later, is no app's either.
+        for bad in ["a:b", "a:80:80", "a:65536", "me@a", "::1", ":80", "a b"] {
+            assert_eq!(host_of(Request::get("/").header("host", bad)), "", "{bad}");
+        }
+        assert_eq!(
+            host_of(Request::get("http://me@b/").header("host", "a")),
+            ""
+        );
     }
 
     #[test]

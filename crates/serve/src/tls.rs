@@ -3,7 +3,7 @@
 //! rustls with ring, TLS 1.2 and 1.3, HTTP/2 by ALPN. No early data: what comes before the
 //! handshake is over could be played again by others (RFC 8446, section 8).
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,6 +23,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::log::{Level, Log, Message};
+use crate::validity::{Ending, not_after};
 
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -112,17 +113,25 @@ struct Certificates {
 
 #[derive(Debug)]
 struct Loaded {
-    first: Arc<CertifiedKey>,
+    /// As the files are listed; the first is for all names that none is for.
+    all: Vec<Arc<CertifiedKey>>,
     /// By name in lower case; of a wildcard the part after `*.`.
     exact: HashMap<String, Arc<CertifiedKey>>,
     below: HashMap<String, Arc<CertifiedKey>>,
 }
 
 impl Loaded {
+    fn first(&self) -> &Arc<CertifiedKey> {
+        self.all.first().expect("nothing is loaded without one")
+    }
+
     fn of_name(&self, name: &str) -> &Arc<CertifiedKey> {
         // A wildcard stands for one label (RFC 9525, section 6.3).
         let below = || self.below.get(name.split_once('.')?.1);
-        self.exact.get(name).or_else(below).unwrap_or(&self.first)
+        self.exact
+            .get(name)
+            .or_else(below)
+            .unwrap_or_else(|| self.first())
     }
 }
 
@@ -131,7 +140,7 @@ impl ResolvesServerCert for Certificates {
         let loaded = self.loaded.load();
         let found = match hello.server_name() {
             Some(name) => loaded.of_name(&name.to_ascii_lowercase()),
-            None => &loaded.first,
+            None => loaded.first(),
         };
         Some(Arc::clone(found))
     }
@@ -166,12 +175,49 @@ impl Tls {
         })
     }
 
+    /// The certificates that end within two weeks of `now`, or before.
+    pub fn ending(&self, now: SystemTime) -> Vec<Ending> {
+        let loaded = self.certificates.loaded.load();
+        let files = self.certificates.files.iter().zip(&loaded.all);
+        files
+            .filter_map(|(files, key)| Ending::of(files.chain.clone(), end_of(key)?, now))
+            .collect()
+    }
+
+    /// When the certificate ends, in seconds since 1970, that clients get for each name. The one
+    /// for all others goes by the name of its file if it has none.
+    pub(crate) fn ends(&self) -> BTreeMap<String, i64> {
+        let loaded = self.certificates.loaded.load();
+        let exact = loaded.exact.iter().map(|(name, key)| (name.clone(), key));
+        let below = loaded.below.iter();
+        let below = below.map(|(name, key)| (format!("*.{name}"), key));
+        let named = exact.chain(below);
+        let mut ends: BTreeMap<_, _> = named
+            .filter_map(|(name, key)| Some((name, end_of(key)?)))
+            .collect();
+        let mut all = loaded.exact.values().chain(loaded.below.values());
+        if !all.any(|key| Arc::ptr_eq(key, loaded.first())) {
+            let file = self.certificates.files[0].chain.file_name();
+            let name = file.unwrap_or_default().to_string_lossy().into_owned();
+            ends.extend(end_of(loaded.first()).map(|end| (name, end)));
+        }
+        ends
+    }
+
     /// Reads the files again whenever one changes, until the future is dropped. Connections that
-    /// are open stay as they are. Files that are no good change nothing but the log.
+    /// are open stay as they are. Files that are no good change nothing but the log, which is also
+    /// told, once, of certificates that end.
     pub async fn watch(self, log: Log) {
         let mut seen = self.stamps().await;
         let mut told = None;
+        let mut ending = Vec::new();
         loop {
+            let now = self.ending(SystemTime::now());
+            for ending in now.iter().filter(|one| !ending.contains(*one)) {
+                let message = Message::new(ending.level(), ending.to_string());
+                log.message(message.with("hint", ending.hint()));
+            }
+            ending = now;
             tokio::time::sleep(LOOK_EVERY).await;
             let now = self.stamps().await;
             if now == seen && told.is_none() {
@@ -247,7 +293,7 @@ impl Tls {
 }
 
 fn load(files: &[CertificatePaths], provider: &CryptoProvider) -> Result<Loaded, TlsError> {
-    let mut first = None;
+    let mut all = Vec::new();
     let (mut exact, mut below) = (HashMap::new(), HashMap::new());
     for pair in files {
         let (key, names) = certified_key(pair, provider)?;
@@ -259,17 +305,19 @@ fn load(files: &[CertificatePaths], provider: &CryptoProvider) -> Result<Loaded,
             }
             .or_insert_with(|| Arc::clone(&key));
         }
-        first.get_or_insert(key);
+        all.push(key);
     }
-    let first = first.ok_or_else(|| TlsError::File {
-        path: PathBuf::new(),
-        what: "no certificate is named".to_owned(),
-    })?;
-    Ok(Loaded {
-        first,
-        exact,
-        below,
-    })
+    if all.is_empty() {
+        return Err(TlsError::File {
+            path: PathBuf::new(),
+            what: "no certificate is named".to_owned(),
+        });
+    }
+    Ok(Loaded { all, exact, below })
+}
+
+fn end_of(key: &CertifiedKey) -> Option<i64> {
+    not_after(key.cert.first()?)
 }
 
 fn certified_key(

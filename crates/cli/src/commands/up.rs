@@ -147,7 +147,7 @@ impl Project {
         }
     }
 
-    fn build(&self, terminal: &Terminal) -> Result<Built, Failure> {
+    fn build(&self, runtime: &Runtime, terminal: &Terminal) -> Result<Built, Failure> {
         let report = match &self.options {
             Some(options) => build_app(options, terminal)?,
             None => {
@@ -170,7 +170,8 @@ impl Project {
         for component in artifact.app.components.values_mut() {
             self.grants.add_to(&mut component.grants)?;
         }
-        code::prepare(&artifact, terminal)?;
+        let cache = runtime.code_cache(artifact.app.name.as_str());
+        code::prepare_in(&cache, &artifact, terminal)?;
         Ok(Built {
             artifact,
             watch: report.watch,
@@ -285,7 +286,7 @@ impl Builder {
         let runtime = Arc::clone(&self.runtime);
         let served = self.node.app().map(|app| *app.digest());
         let (app, watch) = tokio::task::spawn_blocking(move || -> Result<_, Failure> {
-            let built = project.build(&terminal)?;
+            let built = project.build(&runtime, &terminal)?;
             if served == Some(built.artifact.digest) {
                 return Ok((None, built.watch));
             }

@@ -5,10 +5,12 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustix::process::Signal;
 use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::TlsAcceptor;
@@ -17,6 +19,9 @@ use wharf_testkit::{Output, Sandbox, Wasi, guests};
 use crate::serve_node::Serving;
 use crate::up_client::{Upstream, full, get, send};
 use crate::up_kitchen::{KITCHENS, P2_PURE, P2_STD, P3_PURE, code_cache};
+
+/// How long it may take until something is told, on a busy machine.
+const TOLD_LIMIT: Duration = Duration::from_secs(60);
 
 /// Runs the command guest with `--net` for each of `grants`.
 fn run(wasi: Wasi, grants: &[&str], words: &[&str]) -> Output {
@@ -206,6 +211,11 @@ async fn a_redirect_leads_nowhere_that_is_not_granted() {
 
 /// A node with the kitchen, whose manifest grants `http`, and these lines in its node file.
 fn node(http: &str, egress: &str) -> Serving {
+    node_with(http, egress, "")
+}
+
+/// The same with these lines in the app's table.
+fn node_with(http: &str, egress: &str, app: &str) -> Serving {
     let sandbox = crate::sandbox();
     sandbox.copy(P3_PURE.file(), "kitchen/kitchen.wasm");
     sandbox.put(
@@ -217,12 +227,13 @@ fn node(http: &str, egress: &str) -> Serving {
              [[trigger.http]]\nroute = \"/...\"\ncomponent = \"kitchen\"\n"
         ),
     );
-    Serving::start(
-        sandbox,
-        &format!(
-            "node = 1\nlisten = [\"127.0.0.1:0\"]\nadmin = \"none\"\n{egress}\n\
-             [app.kitchen]\nsource = \"kitchen\"\n"
-        ),
+    Serving::start(sandbox, &node_text(egress, app))
+}
+
+fn node_text(egress: &str, app: &str) -> String {
+    format!(
+        "node = 1\nlisten = [\"127.0.0.1:0\"]\nadmin = \"none\"\n{egress}\n\
+         [app.kitchen]\nsource = \"kitchen\"\n{app}\n"
     )
 }
 
@@ -238,7 +249,7 @@ async fn a_node_keeps_private_addresses_to_itself() {
         let hint = format!("[egress] private = [\\\"{line}\\\"]");
         refusing.server.wait_for_line(
             |told| told.contains("loopback address") && told.contains(&hint),
-            std::time::Duration::from_secs(60),
+            TOLD_LIMIT,
         );
 
         let allowing = node(&origin, &format!("[egress]\nprivate = [\"{line}\"]"));
@@ -247,6 +258,79 @@ async fn a_node_keeps_private_addresses_to_itself() {
         upstream.request().await.answer("reached").await;
         assert_eq!(asking.await.unwrap().text(), "reached", "{host}");
         drop(allowing.sandbox);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_may_have_private_addresses_of_its_own() {
+    let upstream = Upstream::start().await;
+    let origin = upstream.origin();
+    let path = format!("/proxy?url={origin}/");
+    let reach = async |serving: &Serving| {
+        let (addr, path) = (serving.addr, path.clone());
+        let asking = tokio::spawn(async move { get(addr, &path).await });
+        upstream.request().await.answer("reached").await;
+        assert_eq!(asking.await.unwrap().text(), "reached");
+    };
+    let own = |list: &str| format!("egress = {{ private = [{list}] }}");
+    // In place of the node's, be that more or less.
+    reach(&node_with(&origin, "", &own("\"127.0.0.1\""))).await;
+    let all = "[egress]\nprivate = [\"127.0.0.0/8\"]";
+    reach(&node_with(&origin, all, "")).await;
+    let refusing = node_with(&origin, all, &own(""));
+    assert_eq!(get(refusing.addr, &path).await.status, 502);
+    let hint = "[app.kitchen.egress] private = [\\\"127.0.0.1\\\"]";
+    refusing
+        .server
+        .wait_for_line(|told| told.contains(hint), TOLD_LIMIT);
+
+    // A reload obeys, though the node's own list is what it was.
+    let mark = refusing.server.mark();
+    let text = node_text(all, "");
+    refusing.sandbox.put("node.toml", text);
+    refusing.server.signal(Signal::HUP);
+    let serving = |line: &str| line.contains("\"serving\"");
+    refusing
+        .server
+        .wait_for_line_after(mark, serving, TOLD_LIMIT);
+    reach(&refusing).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_is_granted_what_its_manifest_asks_and_the_node_allows() {
+    let upstream = Upstream::start().await;
+    let origin = upstream.origin();
+    let path = format!("/proxy?url={origin}/");
+    let private = "[egress]\nprivate = [\"127.0.0.0/8\"]";
+    // As much as is asked, or less but enough.
+    for (asked, allowed) in [(&*origin, "*"), ("*", &*origin)] {
+        let allow = format!("allow = {{ http = [\"{allowed}\"] }}");
+        let serving = node_with(asked, private, &allow);
+        let (addr, path) = (serving.addr, path.clone());
+        let asking = tokio::spawn(async move { get(addr, &path).await });
+        upstream.request().await.answer("reached").await;
+        assert_eq!(asking.await.unwrap().text(), "reached", "{asked}");
+    }
+    for allowed in ["", "\"https://*.example.com\"", "\"http://127.0.0.1:1\""] {
+        let allow = format!("allow = {{ http = [{allowed}] }}");
+        let serving = node_with(&origin, private, &allow);
+        assert_eq!(get(serving.addr, &path).await.status, 502, "{allowed}");
+        let line = serving.server.wait_for_line(
+            |told| told.contains("the node grants less than the manifest asks"),
+            TOLD_LIMIT,
+        );
+        for part in [
+            "\"app\":\"kitchen\"",
+            "\"given\":\"nothing\"",
+            &format!("\"asked\":\"{origin}\""),
+            "`app.kitchen.allow.http` in the node file",
+        ] {
+            assert!(line.contains(part), "{part}: {line}");
+        }
+        let check = serving.sandbox.command(["serve", "--check"]);
+        let output = check.env("WHARF_CACHE_DIR", code_cache()).output();
+        let told = format!("  kitchen: of the grant http {origin} it gets nothing\n");
+        assert!(output.stdout.contains(&told), "{}", output.stdout);
     }
 }
 

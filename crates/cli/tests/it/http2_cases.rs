@@ -5,9 +5,10 @@
 
 use crate::h2_wire::*;
 
-const PROTOCOL_ERROR: u32 = 1;
+pub(crate) const PROTOCOL_ERROR: u32 = 1;
 const FLOW_CONTROL_ERROR: u32 = 3;
-const FRAME_SIZE_ERROR: u32 = 6;
+pub(crate) const STREAM_CLOSED: u32 = 5;
+pub(crate) const FRAME_SIZE_ERROR: u32 = 6;
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Comes {
@@ -24,7 +25,8 @@ pub(crate) enum Comes {
 use Comes::*;
 
 pub(crate) fn cases() -> Vec<Case> {
-    [good(), frames(), blocks(), fields()]
+    let streams = crate::http2_streams::cases();
+    [good(), frames(), blocks(), fields(), streams]
         .into_iter()
         .flatten()
         .collect()
@@ -39,25 +41,25 @@ pub(crate) struct Case(
 );
 
 /// A request on stream 1 that has something odd about it.
-fn odd(more: &[(&str, &str)]) -> Vec<u8> {
+pub(crate) fn odd(more: &[(&str, &str)]) -> Vec<u8> {
     request(1, asking("/hello", more))
 }
 
-fn of(fields: &[(&str, &str)]) -> Vec<u8> {
+pub(crate) fn of(fields: &[(&str, &str)]) -> Vec<u8> {
     request(1, block(fields))
 }
 
-const METHOD: (&str, &str) = (":method", "GET");
-const SCHEME: (&str, &str) = (":scheme", "http");
-const AUTHORITY: (&str, &str) = (":authority", "a");
-const PATH: (&str, &str) = (":path", "/hello");
+pub(crate) const METHOD: (&str, &str) = (":method", "GET");
+pub(crate) const SCHEME: (&str, &str) = (":scheme", "http");
+pub(crate) const AUTHORITY: (&str, &str) = (":authority", "a");
+pub(crate) const PATH: (&str, &str) = (":path", "/hello");
 
 /// A request whose content is still to come.
-fn open(path: &str, more: &[(&str, &str)]) -> Vec<u8> {
+pub(crate) fn open(path: &str, more: &[(&str, &str)]) -> Vec<u8> {
     frame(HEADERS, END_HEADERS, 1, asking(path, more))
 }
 
-fn setting(id: u16, value: u32) -> Vec<u8> {
+pub(crate) fn setting(id: u16, value: u32) -> Vec<u8> {
     let mut payload = id.to_be_bytes().to_vec();
     payload.extend(value.to_be_bytes());
     frame(SETTINGS, 0, 0, payload)

@@ -10,6 +10,7 @@ mod egress;
 mod h2_wire;
 mod help;
 mod http2_cases;
+mod http2_streams;
 mod inspect;
 mod invoke;
 mod new;

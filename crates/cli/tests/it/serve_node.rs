@@ -46,7 +46,7 @@ impl Serving {
     }
 
     #[track_caller]
-    fn admin(&self) -> SocketAddr {
+    pub(crate) fn admin(&self) -> SocketAddr {
         admin_of(&self.server)
     }
 
@@ -82,7 +82,7 @@ async fn get(addr: SocketAddr, path: &str) -> Answer {
 }
 
 /// The value of a line of `/metrics`.
-async fn metric(admin: SocketAddr, line: &str) -> Option<f64> {
+pub(crate) async fn metric(admin: SocketAddr, line: &str) -> Option<f64> {
     let answer = get(admin, "/metrics").await;
     let mut values = answer
         .text()
@@ -268,6 +268,126 @@ async fn a_reload_gives_nobody_more() {
         assert_eq!(hold().await, 503, "{change}");
         assert_eq!(metric(admin, memory).await, Some(full), "{change}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_at_once_are_counted_over_a_reload() {
+    let sandbox = crate::sandbox();
+    sandbox.copy(P2_PURE.file(), "kitchen.wasm");
+    let node = |concurrency: u32| {
+        format!(
+            "node = 1\nlisten = [\"127.0.0.1:0\"]\nadmin = \"none\"\n\
+             [ceilings]\nconcurrency = {concurrency}\nqueue = 1\ntime = \"500ms\"\n\
+             [app.kitchen]\nsource = \"kitchen.wasm\"\n"
+        )
+    };
+    let serving = Serving::start(sandbox, &node(3));
+    let hold = async || {
+        let mut client = Client::connect(serving.addr, Wire::H1).await;
+        let answer = client.open(get_request("/unfinished")).await;
+        (answer.status().as_u16(), client, answer)
+    };
+    let reload = |concurrency| {
+        let mark = serving.server.mark();
+        serving.sandbox.put("node.toml", node(concurrency));
+        serving.server.signal(Signal::HUP);
+        let there = |line: &str| line.contains("\"serving\"");
+        serving.server.wait_for_line_after(mark, there, LOAD_LIMIT);
+    };
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        held.push(hold().await);
+    }
+    assert!(held.iter().all(|(status, ..)| *status == 200));
+    reload(2);
+    assert_eq!(hold().await.0, 503, "two of the version before are in");
+    held.pop();
+    let one_left = async {
+        loop {
+            let one = hold().await;
+            if one.0 == 200 {
+                break one;
+            }
+        }
+    };
+    held.push(crate::up_client::within("a place", one_left).await);
+    assert_eq!(hold().await.0, 503);
+    reload(4);
+    for status in [200, 200, 503] {
+        held.push(hold().await);
+        assert_eq!(held.last().unwrap().0, status);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_compiled_is_counted_by_app() {
+    let sandbox = crate::sandbox();
+    sandbox.copy(P2_PURE.file(), "kitchen.wasm");
+    let node = "node = 1\nlisten = [\"127.0.0.1:0\"]\nadmin = \"127.0.0.1:0\"\n\
+                [app.first]\nsource = \"kitchen.wasm\"\nhosts = [\"a.example\"]\n\
+                [app.second]\nsource = \"kitchen.wasm\"\nhosts = [\"b.example\"]\n";
+    sandbox.put("node.toml", node);
+    // A cache of its own, and an empty one.
+    let server = sandbox.command(["serve"]).start_server();
+    server.wait_for_line(|line| line.contains("the node is ready"), LOAD_LIMIT);
+    let admin = admin_of(&server);
+    for (name, first, second) in [
+        ("wharf_compilations_total", 1.0, 0.0),
+        ("wharf_compilations_failed_total", 0.0, 0.0),
+        ("wharf_code_cache_hits_total", 0.0, 1.0),
+    ] {
+        for (app, expected) in [("first", first), ("second", second)] {
+            let value = metric(admin, &format!("{name}{{app=\"{app}\"}}")).await;
+            assert_eq!(value, Some(expected), "{name} {app}");
+        }
+    }
+    let seconds = |app: &str| format!("wharf_compilation_seconds_total{{app=\"{app}\"}}");
+    assert!(metric(admin, &seconds("first")).await.unwrap() > 0.0);
+    assert_eq!(metric(admin, &seconds("second")).await, Some(0.0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_one_app_hands_to_another_is_never_without_either() {
+    let sandbox = crate::sandbox();
+    for name in ["before", "last", "new"] {
+        site(&sandbox, name);
+    }
+    // Slow to load, and loaded while the name changes hands.
+    sandbox.copy(P2_PURE.file(), "kitchen.wasm");
+    let app = |name: &str, source: &str, host: &str| {
+        format!("[app.{name}]\nsource = \"{source}\"\nhosts = [\"{host}.example\"]\n")
+    };
+    let head = "node = 1\nlisten = [\"127.0.0.1:0\"]\nadmin = \"none\"\n";
+    let old = format!("{head}{}", app("before", "before", "shop"));
+    sandbox.put("node.toml", &old);
+    // With an empty cache, what is compiled takes its time.
+    let server = sandbox.command(["serve"]).start_server();
+    server.wait_for_line(|line| line.contains("the node is ready"), LOAD_LIMIT);
+    sandbox.put(
+        "node.toml",
+        format!(
+            "{head}{}{}{}",
+            app("a-slow-one", "kitchen.wasm", "slow"),
+            app("new", "new", "shop"),
+            app("z-last", "last", "last"),
+        ),
+    );
+    server.signal(Signal::HUP);
+    let ask = async |host: &str| {
+        let request = Request::get("/").header("host", host);
+        send(server.addr, request.body(full("")).unwrap()).await
+    };
+    crate::up_client::within("the reload", async {
+        loop {
+            let answer = ask("shop.example").await;
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            if ask("last.example").await.status == 200 {
+                break;
+            }
+        }
+    })
+    .await;
+    assert_eq!(ask("shop.example").await.text(), "new");
 }
 
 #[tokio::test(flavor = "multi_thread")]

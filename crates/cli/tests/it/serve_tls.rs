@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use wharf_testkit::Sandbox;
 
-use crate::serve_node::{Serving, site};
+use crate::serve_node::{Serving, metric, site};
 use crate::up_client::{Client, Raw, Wire, status_of, within};
 
 /// How long new certificates may take to be seen, on a busy machine.
@@ -25,12 +25,23 @@ struct Certificate {
 
 impl Certificate {
     fn of(names: &[&str]) -> Certificate {
+        // Long enough for any machine that runs this.
+        Certificate::until(
+            SystemTime::UNIX_EPOCH + Duration::from_secs(4_000_000_000),
+            names,
+        )
+    }
+
+    fn until(end: SystemTime, names: &[&str]) -> Certificate {
         let names = names.iter().map(|name| (*name).to_owned());
-        let made = rcgen::generate_simple_self_signed(names.collect::<Vec<_>>()).unwrap();
+        let mut made = rcgen::CertificateParams::new(names.collect::<Vec<_>>()).unwrap();
+        made.not_after = end.into();
+        let key = rcgen::KeyPair::generate().unwrap();
+        let made = made.self_signed(&key).unwrap();
         Certificate {
-            pem: made.cert.pem(),
-            key: made.signing_key.serialize_pem(),
-            der: made.cert.der().clone(),
+            pem: made.pem(),
+            key: key.serialize_pem(),
+            der: made.der().clone(),
         }
     }
 
@@ -53,7 +64,7 @@ fn node(one: &Certificate, two: &Certificate) -> (Serving, SocketAddr) {
         r#"
 node = 1
 listen = ["127.0.0.1:0"]
-admin = "none"
+admin = "127.0.0.1:0"
 [tls]
 listen = ["127.0.0.1:0"]
 certificate = [
@@ -171,6 +182,50 @@ async fn a_connection_stays_while_certificates_are_replaced() {
         "one",
         "the connection from before"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_a_certificate_is_counted_and_told() {
+    let over = Certificate::until(
+        SystemTime::UNIX_EPOCH + Duration::from_secs(1_600_000_000),
+        &["one.example", "other.example"],
+    );
+    let soon = SystemTime::now() + Duration::from_secs(3 * 24 * 3600);
+    let soon = Certificate::until(soon, &["*.two.example"]);
+    let (serving, _) = node(&over, &soon);
+    for (level, said) in [
+        ("error", "one.pem is over since 2020-09-13T12:26:40"),
+        ("warn", "two.pem ends soon, at "),
+    ] {
+        let told = |line: &str| line.contains(said) && line.contains(level);
+        let line = serving.server.wait_for_line(told, SEEN_LIMIT);
+        assert!(line.contains("\"hint\":\"renew it"), "{line}");
+    }
+    let admin = serving.admin();
+    let end = async |name: &str| {
+        let line = format!("wharf_certificate_not_after_seconds{{name=\"{name}\"}}");
+        metric(admin, &line).await
+    };
+    assert_eq!(end("one.example").await, Some(1.6e9));
+    assert_eq!(end("other.example").await, Some(1.6e9));
+    assert!(end("*.two.example").await.unwrap() > 1.7e9);
+
+    let output = serving.sandbox.wharf(["serve", "--check"]);
+    assert_eq!(output.code, 0, "{output:?}");
+    for said in [
+        "warning: the certificate",
+        "one.pem is over",
+        "two.pem ends",
+    ] {
+        assert!(output.stderr.contains(said), "{}", output.stderr);
+    }
+
+    let mark = serving.server.mark();
+    Certificate::of(&["one.example"]).put(&serving.sandbox, "one");
+    let again = |line: &str| line.contains("certificates were read again");
+    serving.server.wait_for_line_after(mark, again, SEEN_LIMIT);
+    assert_eq!(end("one.example").await, Some(4e9));
+    assert_eq!(end("other.example").await, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -287,6 +287,11 @@ impl Raw {
         let _ = within("writing", self.stream.write_all(bytes.as_ref())).await;
     }
 
+    /// Ends this side; the server may go on.
+    pub(crate) async fn end(&mut self) {
+        let _ = within("ending", self.stream.shutdown()).await;
+    }
+
     /// Both ways apart, for a client that writes while it reads. What is written last is followed
     /// by the end of that way.
     pub(crate) fn split(self) -> (RawReader, RawWriter) {

@@ -62,9 +62,10 @@ async fn who_leaves_is_missed_whatever_is_asked_besides() {
     }
 }
 
-/// Who ends only its own side of the connection has left, too, whatever it has asked for besides.
+/// Who ends only its own side of the connection may wait, but not for long, whatever it has asked for
+/// besides: this upstream never answers.
 #[tokio::test(flavor = "multi_thread")]
-async fn who_ends_its_side_has_left() {
+async fn who_ends_its_side_is_not_waited_for_long() {
     for (kitchen, isolation) in OWN {
         let upstream = Upstream::start().await;
         let up = up(kitchen, isolation, &upstream);

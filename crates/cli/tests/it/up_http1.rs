@@ -240,3 +240,38 @@ async fn a_refusal_says_why() {
     assert_eq!(line["status"], 400);
     assert_eq!(line["error"], "a chunk does not end where its size says");
 }
+
+/// A client that has said all may end its side and wait for the answers.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_ends_its_side_is_answered() {
+    const LATER: &str = "GET /sleep?ms=100 HTTP/1.1\r\nHost: a\r\n\r\n";
+    const LATE: &str = "GET /sleep?ms=700 HTTP/1.1\r\nHost: a\r\n\r\n";
+    for kitchen in [P2_PURE, P3_PURE] {
+        let up = kitchen.up(&[]);
+        let post = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi";
+        for (sent, statuses) in [
+            (LATER.to_owned(), &[200][..]),
+            (post.to_owned(), &[200]),
+            (format!("{LATER}{post}{LATER}"), &[200, 200, 200]),
+            // Each of them comes within a second, though not all together.
+            (LATE.repeat(3), &[200, 200, 200]),
+            // What is not whole has no answer.
+            (format!("{LATER}GET /hel"), &[200]),
+        ] {
+            let mut raw = Raw::send(up.addr, &sent).await;
+            raw.end().await;
+            for status in statuses {
+                let (came, _) = answer(&mut raw, false).await;
+                assert_eq!(came, *status, "{kitchen}: {sent}");
+            }
+            let rest = raw.read_to_end().await;
+            assert!(!rest.contains("200 OK"), "{kitchen}: {sent}: {rest}");
+        }
+        let mark = up.server.mark();
+        let mut raw = Raw::send(up.addr, "GET /never HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        raw.end().await;
+        assert_eq!(raw.read_to_end().await, "", "it is not waited for long");
+        let line = up.logged_request(mark, "/never");
+        assert_eq!(line["error"], "the client left");
+    }
+}

@@ -29,6 +29,8 @@ enum Allowed {
 enum Host {
     Any,
     Address(IpAddr),
+    /// An address that is left of a wider grant, which does not name it.
+    LeftOf(IpAddr),
     /// In lower case.
     Name(String),
     /// All names that end in a dot and this.
@@ -76,6 +78,41 @@ impl HttpGrant {
         )
     }
 
+    /// What this one grants and `other`, too; `None` if that is nothing.
+    ///
+    /// Where this one is wider than an address, it does not name what is left of it: see
+    /// [`HttpGrant::is_very_address`].
+    pub fn and(&self, other: &Self) -> Option<Self> {
+        let any = Host::Any;
+        let server = match (&self.0, &other.0) {
+            (_, Allowed::Anything) => self.0.clone(),
+            (Allowed::Anything, Allowed::Server { scheme, host, port }) => Allowed::Server {
+                scheme: *scheme,
+                host: any.and(host)?,
+                port: *port,
+            },
+            (
+                Allowed::Server { scheme, host, port },
+                Allowed::Server {
+                    scheme: other_scheme,
+                    host: other_host,
+                    port: other_port,
+                },
+            ) => {
+                let is_one_port = port.is_none() || other_port.is_none() || port == other_port;
+                if scheme != other_scheme || !is_one_port {
+                    return None;
+                }
+                Allowed::Server {
+                    scheme: *scheme,
+                    host: host.and(other_host)?,
+                    port: port.or(*other_port),
+                }
+            }
+        };
+        Some(Self(server))
+    }
+
     /// Whether requests to `scheme://host:port` are granted.
     ///
     /// `scheme` and `host` are compared in any case; an IPv6 address may stand in brackets. Only
@@ -98,11 +135,38 @@ impl HttpGrant {
 }
 
 impl Host {
+    /// The hosts of both.
+    fn and(&self, other: &Self) -> Option<Self> {
+        match (self, other) {
+            (Self::Any, Self::Address(address)) => Some(Self::LeftOf(*address)),
+            (Self::Any, _) => Some(other.clone()),
+            (_, Self::Any) => Some(self.clone()),
+            (
+                Self::Address(one) | Self::LeftOf(one),
+                Self::Address(other) | Self::LeftOf(other),
+            ) => (one == other).then(|| self.clone()),
+            (Self::Name(name), Self::Name(_) | Self::Below(_)) => {
+                other.allows(name).then(|| self.clone())
+            }
+            (Self::Below(_), Self::Name(name)) => self.allows(name).then(|| other.clone()),
+            (Self::Below(one), Self::Below(two)) => {
+                if one == two || other.allows(one) {
+                    Some(self.clone())
+                } else {
+                    self.allows(two).then(|| other.clone())
+                }
+            }
+            _ => None,
+        }
+    }
+
     fn allows(&self, host: &str) -> bool {
         let host = host.strip_suffix('.').unwrap_or(host);
         match self {
             Self::Any => true,
-            Self::Address(address) => bare_address(host).is_some_and(|other| other == *address),
+            Self::Address(address) | Self::LeftOf(address) => {
+                bare_address(host).is_some_and(|other| other == *address)
+            }
             Self::Name(name) => host.eq_ignore_ascii_case(name),
             Self::Below(parent) => {
                 let Some(label_end) = host.len().checked_sub(parent.len() + 1) else {
@@ -218,8 +282,10 @@ impl fmt::Display for HttpGrant {
         write!(f, "{}://", scheme.as_str())?;
         match host {
             Host::Any => f.write_str("*")?,
-            Host::Address(IpAddr::V6(address)) => write!(f, "[{address}]")?,
-            Host::Address(address) => write!(f, "{address}")?,
+            Host::Address(IpAddr::V6(address)) | Host::LeftOf(IpAddr::V6(address)) => {
+                write!(f, "[{address}]")?;
+            }
+            Host::Address(address) | Host::LeftOf(address) => write!(f, "{address}")?,
             Host::Name(name) => f.write_str(name)?,
             Host::Below(parent) => write!(f, "*.{parent}")?,
         }
@@ -281,6 +347,47 @@ mod tests {
         assert!(loopback.allows("http", "[0:0::1]", 80));
         assert!(loopback.allows("http", "::1", 80));
         assert!(!loopback.allows("http", "127.0.0.1", 80));
+    }
+
+    #[test]
+    fn what_two_grants_have_in_common() {
+        let check = |asked: &str, allowed: &str, both: Option<&str>| {
+            let found = grant(asked).and(&grant(allowed));
+            let found = found.map(|found| found.to_string());
+            assert_eq!(found.as_deref(), both, "{asked} and {allowed}");
+        };
+        check("*", "*", Some("*"));
+        check("*", "https://a.b", Some("https://a.b"));
+        check("https://a.b", "*", Some("https://a.b"));
+        check("https://*", "http://*", None);
+        check("https://*:*", "https://a.b:8443", Some("https://a.b:8443"));
+        check("https://*", "https://a.b:8443", None);
+        check("https://a.b:*", "https://a.b", Some("https://a.b"));
+        check("https://*.a.b", "https://c.a.b", Some("https://c.a.b"));
+        check("https://c.a.b", "https://*.a.b", Some("https://c.a.b"));
+        check("https://a.b", "https://*.a.b", None);
+        check("https://*.a.b", "https://a.b", None);
+        check("https://*.c.a.b", "https://*.a.b", Some("https://*.c.a.b"));
+        check("https://*.a.b", "https://*.c.a.b", Some("https://*.c.a.b"));
+        check("https://*.a.b", "https://*.a.b", Some("https://*.a.b"));
+        check("https://*.a.b", "https://*.ca.b", None);
+        check("http://[::1]", "http://[::1]", Some("http://[::1]"));
+        check("http://10.0.0.1", "http://10.0.0.2", None);
+        check("http://10.0.0.1", "http://a.b", None);
+        check("http://*", "http://[::1]:*", Some("http://[::1]"));
+    }
+
+    #[test]
+    fn what_is_left_of_a_wide_grant_names_no_address() {
+        let address: IpAddr = "169.254.169.254".parse().unwrap();
+        let exact = grant("http://169.254.169.254");
+        for wide in ["*", "http://*"] {
+            let left = grant(wide).and(&exact).unwrap();
+            assert!(left.allows("http", "169.254.169.254", 80), "{wide}");
+            assert!(!left.is_very_address(address), "{wide}");
+            assert!(!left.and(&exact).unwrap().is_very_address(address));
+            assert!(exact.and(&grant(wide)).unwrap().is_very_address(address));
+        }
     }
 
     #[test]

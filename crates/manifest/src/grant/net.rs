@@ -20,6 +20,8 @@ pub struct NetGrant {
     host: NetHost,
     port_first: u16,
     port_last: u16,
+    /// Whether its host is what is left of a wider one, which does not name it.
+    is_left: bool,
 }
 
 /// The two kinds of sockets.
@@ -50,7 +52,35 @@ impl NetGrant {
             host: NetHost::Any,
             port_first: 0,
             port_last: u16::MAX,
+            is_left: false,
         }
+    }
+
+    /// What this one grants and `other`, too; `None` if that is nothing. A name and an address
+    /// have nothing in common, whatever the name resolves to.
+    ///
+    /// Where this one is wider than an address, it does not name what is left of it: see
+    /// [`NetGrant::is_very_address`].
+    pub fn and(&self, other: &Self) -> Option<Self> {
+        let protocol = match (self.protocol, other.protocol) {
+            (Some(one), Some(other)) if one != other => return None,
+            (one, other) => one.or(other),
+        };
+        let host = match (&self.host, &other.host) {
+            (NetHost::Any, host) | (host, NetHost::Any) => host.clone(),
+            (NetHost::Name(one), NetHost::Name(other)) if one == other => self.host.clone(),
+            (NetHost::Network(one), NetHost::Network(other)) => NetHost::Network(one.and(other)?),
+            _ => return None,
+        };
+        let port_first = self.port_first.max(other.port_first);
+        let port_last = self.port_last.min(other.port_last);
+        (port_first <= port_last).then(|| Self {
+            is_left: self.is_left || host != self.host,
+            protocol,
+            host,
+            port_first,
+            port_last,
+        })
     }
 
     /// The protocol granted; none is both.
@@ -94,7 +124,8 @@ impl NetGrant {
 
     /// Whether it names `address` and no other.
     pub fn is_very_address(&self, address: IpAddr) -> bool {
-        matches!(&self.host, NetHost::Network(network) if *network == AddressRange::of(address))
+        !self.is_left
+            && matches!(&self.host, NetHost::Network(network) if *network == AddressRange::of(address))
     }
 
     /// Whether a socket to `address` and `port` is granted by the address itself.
@@ -147,6 +178,7 @@ impl FromStr for NetGrant {
             host: parse_host(host)?,
             port_first,
             port_last,
+            is_left: false,
         })
     }
 }
@@ -281,6 +313,43 @@ mod tests {
         assert!(!db.allows_resolved(Tcp, "db.example.com", 22));
         assert!(!db.allows_resolved(Udp, "db.example.com", 5432));
         assert!(!db.allows_address(Tcp, address("10.0.0.1"), 5432));
+    }
+
+    #[test]
+    fn what_two_grants_have_in_common() {
+        let check = |asked: &str, allowed: &str, both: Option<&str>| {
+            let found = grant(asked).and(&grant(allowed));
+            let found = found.map(|found| found.to_string());
+            assert_eq!(found.as_deref(), both, "{asked} and {allowed}");
+        };
+        check("*", "*", Some("*"));
+        check("*", "tcp://a.b:80", Some("tcp://a.b:80"));
+        check("tcp://a.b:80", "*", Some("tcp://a.b:80"));
+        check("a.b:80", "udp://a.b:*", Some("udp://a.b:80"));
+        check("tcp://a.b:80", "udp://a.b:80", None);
+        check("a.b:80-90", "*:85-100", Some("a.b:85-90"));
+        check("a.b:80-84", "*:85-100", None);
+        check("a.b:1", "c.b:1", None);
+        check("10.0.0.0/8:1", "10.1.0.0/16:1", Some("10.1.0.0/16:1"));
+        check("10.1.0.0/16:1", "10.0.0.0/8:1", Some("10.1.0.0/16:1"));
+        check("10.0.0.0/8:1", "11.0.0.0/8:1", None);
+        check("0.0.0.0/0:1", "[::/0]:1", None);
+        check("[::/0]:1", "[fd00::/8]:1", Some("[fd00::/8]:1"));
+        check("a.b:1", "10.0.0.0/8:1", None);
+        check("10.0.0.0/8:1", "a.b:1", None);
+    }
+
+    #[test]
+    fn what_is_left_of_a_wide_grant_names_no_address() {
+        let metadata = address("169.254.169.254");
+        let exact = grant("tcp://169.254.169.254:80");
+        for wide in ["*", "169.254.0.0/16:80", "*:80"] {
+            let left = grant(wide).and(&exact).unwrap();
+            assert!(left.allows_address(Tcp, metadata, 80), "{wide}");
+            assert!(!left.is_very_address(metadata), "{wide}");
+            assert!(!left.and(&exact).unwrap().is_very_address(metadata));
+            assert!(exact.and(&grant(wide)).unwrap().is_very_address(metadata));
+        }
     }
 
     #[test]

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use super::raw::{
-    ADMIN, AppTables, CeilingsTable, LISTEN, ListenAddress, NodeAppTable, NodeLimitsTable,
-    NodeTable, TlsTable,
+    ADMIN, AllowTable, AppTables, CeilingsTable, EgressTable, LISTEN, ListenAddress, NodeAppTable,
+    NodeLimitsTable, NodeTable, TlsTable,
 };
-use super::{Ceilings, CertificateFiles, NodeApp, NodeConfig, NodeLimits, NodeTls};
+use super::{Allowance, Ceilings, CertificateFiles, NodeApp, NodeConfig, NodeLimits, NodeTls};
 use crate::error::Problems;
+use crate::grant::PrivateAddress;
 use crate::invalid::{InvalidValue, quote};
 use crate::name::AppName;
 use crate::parse::table::At;
@@ -50,11 +51,7 @@ pub(super) fn lower(table: NodeTable, problems: &mut Problems<'_>) -> Option<Nod
         tls,
         trusted_proxies,
         forwarded_field,
-        private_addresses: table
-            .egress
-            .good()
-            .and_then(|egress| egress.private.good())
-            .unwrap_or_default(),
+        private_addresses: table.egress.good().map(lower_egress).unwrap_or_default(),
         limits: table.limits.good().map(lower_limits).unwrap_or_default(),
         ceilings: table
             .ceilings
@@ -106,6 +103,17 @@ fn lower_tls(tls: &At<TlsTable>, problems: &mut Problems<'_>) -> Option<NodeTls>
     })
 }
 
+fn lower_egress(table: EgressTable) -> Vec<PrivateAddress> {
+    table.private.good().unwrap_or_default()
+}
+
+fn lower_allow(table: AllowTable) -> Allowance {
+    Allowance {
+        http: table.http.good(),
+        net: table.net.good(),
+    }
+}
+
 fn lower_limits(table: NodeLimitsTable) -> NodeLimits {
     let defaults = NodeLimits::default();
     NodeLimits {
@@ -147,6 +155,8 @@ fn lower_apps(tables: AppTables, problems: &mut Problems<'_>) -> BTreeMap<AppNam
                 source: source.0,
                 hosts,
                 memory: table.memory.good(),
+                private_addresses: table.egress.good().map(lower_egress),
+                allow: table.allow.good().map(lower_allow).unwrap_or_default(),
             };
             apps.insert(name.value, app);
         }

@@ -1,5 +1,6 @@
 //! What the operator of a node decides: `node.toml`.
 
+mod allowance;
 mod ceilings;
 mod host_name;
 mod lower;
@@ -8,6 +9,7 @@ mod raw;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+pub use allowance::{Allowance, Withheld};
 pub use ceilings::{Ceilings, Lowered};
 pub use host_name::HostName;
 pub(crate) use raw::NodeTable;
@@ -35,7 +37,8 @@ pub struct NodeConfig {
     pub tls: Option<NodeTls>,
     /// Proxies whose `Forwarded` and `X-Forwarded-*` are believed.
     pub trusted_proxies: Vec<AddressRange>,
-    /// What guests may reach besides the public network. Default nothing.
+    /// What guests may reach besides the public network, unless their app has a list of its own.
+    /// Default nothing.
     pub private_addresses: Vec<PrivateAddress>,
     /// Where those proxies write it.
     pub forwarded_field: ForwardedField,
@@ -109,6 +112,10 @@ pub struct NodeApp {
     pub hosts: Vec<HostName>,
     /// Memories and tables of all its instances together. Default the node's.
     pub memory: Option<ByteSize>,
+    /// What its components may reach besides the public network. Default what the node says.
+    pub private_addresses: Option<Vec<PrivateAddress>>,
+    /// What its components may be granted. Default all that they ask for.
+    pub allow: Allowance,
 }
 
 /// Most apps that a node file may name.

@@ -11,7 +11,7 @@ use toml::de::DeValue;
 use super::{ForwardedField, HostName, NODE_APP_COUNT_MAX, NodeLimits};
 use crate::address_range::AddressRange;
 use crate::error::Problems;
-use crate::grant::PrivateAddress;
+use crate::grant::{HttpGrant, NetGrant, PrivateAddress};
 use crate::invalid::{InvalidValue, quote};
 use crate::name::AppName;
 use crate::parse::table::{At, table};
@@ -143,6 +143,23 @@ table! {
         hosts: Vec<At<HostName>>, default json!([]);
         /// Memories and tables of all its instances together; without it, the node's.
         memory: ByteSize;
+        /// What its components may reach besides the public network, in place of what the node's
+        /// `egress` says.
+        egress: EgressTable;
+        /// What its components may be granted of what its manifest asks.
+        allow: AllowTable;
+    }
+}
+
+table! {
+    /// What an app may be granted. What its manifest asks is granted as far as it is allowed here,
+    /// too; a key that is not there allows all.
+    AllowTable in "`allow`" {
+        /// Servers that its components may send requests to.
+        http: Vec<HttpGrant>;
+        /// Addresses that they may open sockets to. A name is allowed by that name or a wildcard,
+        /// an address by itself or a range.
+        net: Vec<NetGrant>;
     }
 }
 

@@ -1,7 +1,7 @@
 //! `node.toml`: good, wrong and hostile.
 
 use expect_test::{Expect, expect};
-use wharf_manifest::{AppName, ByteSize, NodeConfig, parse_node};
+use wharf_manifest::{Allowance, AppName, ByteSize, NodeConfig, parse_node};
 
 fn good(text: &str) -> NodeConfig {
     parse_node(text, "node.toml").unwrap_or_else(|errors| panic!("{errors}"))
@@ -57,6 +57,11 @@ cpu = "500ms"
 source = "apps/guestbook"
 hosts = ["Guestbook.example.", "*.guestbook.example"]
 memory = "512MiB"
+egress = { private = ["10.0.0.7"] }
+
+[app.guestbook.allow]
+http = ["https://*.example.com"]
+net = []
 
 [app.rest]
 source = "rest.wasm"
@@ -80,7 +85,15 @@ source = "rest.wasm"
     let guestbook = &node.apps[&AppName::new("guestbook").unwrap()];
     let hosts: Vec<_> = guestbook.hosts.iter().map(|host| host.as_str()).collect();
     assert_eq!(hosts, ["guestbook.example", "*.guestbook.example"]);
-    assert!(node.apps[&AppName::new("rest").unwrap()].hosts.is_empty());
+    let private = guestbook.private_addresses.as_ref().unwrap();
+    assert_eq!(private, &["10.0.0.7".parse().unwrap()]);
+    let http = guestbook.allow.http.as_ref().unwrap();
+    assert_eq!(http, &["https://*.example.com".parse().unwrap()]);
+    assert_eq!(guestbook.allow.net, Some(Vec::new()));
+    let rest = &node.apps[&AppName::new("rest").unwrap()];
+    assert!(rest.hosts.is_empty());
+    assert_eq!(rest.private_addresses, None);
+    assert_eq!(rest.allow, Allowance::default());
 }
 
 #[test]
@@ -339,6 +352,49 @@ fn private_addresses_are_hosts_alone() {
             3 | private = ["*", "tcp://10.0.0.5", "10.1.0.9/16", "127.1"]
               |                                                  ^^^^^^^
             hint: write an address as four numbers: `127.0.0.1`
+        "#]],
+    );
+}
+
+#[test]
+fn what_is_allowed_is_written_as_it_is_asked_for() {
+    bad(
+        "node = 1\n[app.a]\nsource = \"a\"\negress = [\"10.0.0.5\"]\n\
+         [app.a.allow]\nhttp = [\"example.com\", \"https://a/b\"]\nnet = \"a:1\"\nfile = []\n",
+        expect![[r#"
+            expected a table, found an array
+             --> node.toml:4:10
+              |
+            4 | egress = ["10.0.0.5"]
+              |          ^^^^^^^^^^^^
+
+            error: the HTTP grant `example.com` has no scheme
+             --> node.toml:6:9
+              |
+            6 | http = ["example.com", "https://a/b"]
+              |         ^^^^^^^^^^^^^
+            hint: write `https://example.com`
+
+            error: the HTTP grant `https://a/b` has a path
+             --> node.toml:6:24
+              |
+            6 | http = ["example.com", "https://a/b"]
+              |                        ^^^^^^^^^^^^^
+            hint: a grant is for a whole server: write `https://a`
+
+            error: expected an array, found a string
+             --> node.toml:7:7
+              |
+            7 | net = "a:1"
+              |       ^^^^^
+            hint: write it in brackets: ["a:1"]
+
+            error: unknown key `file` in `allow`
+             --> node.toml:8:1
+              |
+            8 | file = []
+              | ^^^^
+            hint: the keys are http, net
         "#]],
     );
 }

@@ -285,6 +285,7 @@ impl After {
             };
             blueprint.log.message(
                 Message::new(Level::Warn, "the guest failed after its response")
+                    .about(&blueprint.app)
                     .with("component", &*blueprint.name)
                     .with("request_id", id)
                     .with("error", problem),

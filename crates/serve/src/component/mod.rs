@@ -24,7 +24,7 @@ use wharf_manifest::{ComponentName, Isolation, Limits};
 use self::guest_body::{After, Guest};
 use self::output::InstanceOutput;
 use crate::activate::AppBudgets;
-use crate::admission::{Admission, Place};
+use crate::admission::{self, Admission, Place};
 use crate::log::{Level, Log, Message, RequestId};
 use crate::metrics::ComponentMetrics;
 
@@ -81,6 +81,7 @@ impl Blueprint {
     fn log_fault(&self, fault: &Fault, id: Option<RequestId>) {
         self.metrics.faulted(fault);
         let mut message = Message::new(Level::Error, fault.message.clone())
+            .about(&self.app)
             .with("kind", fault.kind.as_str())
             .with("component", &*self.name);
         if let Some(id) = id {
@@ -140,7 +141,7 @@ pub(crate) struct Admitted {
 #[derive(Debug)]
 pub(crate) struct LiveComponent {
     blueprint: Arc<Blueprint>,
-    admission: Admission,
+    admission: Arc<Admission>,
     answerer: Answerer,
 }
 
@@ -179,12 +180,22 @@ impl LiveComponent {
                 ))
             }
         };
-        let limits = &blueprint.limits;
+        let limits = admission_limits(&blueprint.limits);
         Some(LiveComponent {
-            admission: Admission::new(limits.concurrency, limits.queue),
+            admission: blueprint.budgets.door(&blueprint.name, limits),
             blueprint,
             answerer,
         })
+    }
+
+    /// Its limits are those of its door from now on, which the version before may have opened.
+    pub(crate) fn takes_over(&self) {
+        self.admission
+            .set_limits(admission_limits(&self.blueprint.limits));
+    }
+
+    pub(crate) fn app(&self) -> &Arc<str> {
+        &self.blueprint.app
     }
 
     pub(crate) fn name(&self) -> &Arc<str> {
@@ -227,6 +238,13 @@ impl LiveComponent {
             return Err(Fault::new(FaultKind::Guest, fault));
         }
         Ok(response)
+    }
+}
+
+fn admission_limits(limits: &Limits) -> admission::Limits {
+    admission::Limits {
+        concurrency: limits.concurrency,
+        queue: limits.queue,
     }
 }
 

@@ -323,31 +323,32 @@ impl Drop for Reading {
 
 #[cfg(test)]
 mod tests {
-    use http_body_util::{BodyExt, Empty};
-    use tokio::sync::Semaphore;
+    use std::time::Duration;
 
     use super::*;
+    use crate::places::Places;
+    use http_body_util::{BodyExt, Empty};
 
     const OTHERS: Others = Others {
         now: true,
         ever: true,
     };
 
-    struct Door(Arc<Semaphore>);
+    struct Door(Arc<Places>);
 
     impl Door {
         fn new() -> Door {
-            Door(Arc::new(Semaphore::new(1)))
+            Door(Places::new(1))
         }
 
         fn issue(&self) -> (Ticket, Asking) {
-            let place = Place::of(Arc::clone(&self.0).try_acquire_owned().unwrap());
+            let place = Place::of(&self.0);
             let deadline = Instant::now() + Duration::from_secs(5);
             Ticket::issue(RequestId::random(), deadline, place, true)
         }
 
         fn is_free(&self) -> bool {
-            self.0.available_permits() == 1
+            self.0.free() == 1
         }
     }
 

@@ -3,6 +3,7 @@
 use rustls::crypto::ring;
 
 use crate::tls::{CertificatePaths, certified};
+use crate::validity::not_after;
 
 /// A certificate for `a.example` and `*.b.example`, by the key below.
 const CHAIN: &str = "\
@@ -26,10 +27,15 @@ MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n\
 
 /// One text that is both files, or, after a first byte `D`, what is encoded in both.
 pub(super) fn run(bytes: &[u8]) {
+    /// The years 0 to 9999.
+    const TIMES: std::ops::Range<i64> = -62_167_219_200..253_402_300_861;
+
     let text = match bytes {
         [b'D', der @ ..] => [pem("CERTIFICATE", der), pem("PRIVATE KEY", der)].concat(),
         _ => bytes.to_vec(),
     };
+    // Whoever reads it does so before anybody has judged the rest.
+    let _ = not_after(bytes.get(1..).unwrap_or_default());
     for (chain, key) in [
         (&*text, &*text),
         (&*text, KEY.as_bytes()),
@@ -40,7 +46,9 @@ pub(super) fn run(bytes: &[u8]) {
             key: "key.pem".into(),
         };
         match certified(&files, chain, key, &ring::default_provider()) {
-            Ok((_, names)) => {
+            Ok((key, names)) => {
+                let end = key.cert.first().and_then(|first| not_after(first));
+                assert!(end.is_none_or(|end| TIMES.contains(&end)), "{end:?}");
                 for name in names {
                     assert_eq!(name, name.to_ascii_lowercase());
                     assert!(!name.chars().any(char::is_control), "{name:?}");

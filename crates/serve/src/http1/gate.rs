@@ -17,6 +17,7 @@ use super::head::HEAD_MAX;
 use super::ledger::Ledger;
 use super::messages::{Judged, Messages, Verdict};
 use super::refusal::Refusal;
+use crate::http2::Frames;
 use crate::request::Scheme;
 
 /// What a client of HTTP/2 sends first (RFC 9113, section 3.4).
@@ -32,13 +33,15 @@ const PIECE: usize = 4 << 10;
 const AHEAD_MAX: usize = HEAD_MAX;
 /// How long what a refused client goes on sending is still taken, so that it sees the answer.
 const LINGER: Duration = Duration::from_secs(2);
+/// How long a client that ended its side may wait for an answer's next byte.
+const HALF_CLOSED: Duration = Duration::from_secs(1);
 
-/// Lets through to hyper what is HTTP/1 without a fault, and HTTP/2 as it is: that has frames,
-/// which h2 judges.
+/// Lets through to hyper what is HTTP/1 without a fault, and HTTP/2 almost as it is: that has
+/// frames, which h2 judges.
 ///
 /// HTTP/1 passes a message at a time, the next one when the last one's answer is done. Hyper reads
-/// on only if it has nothing left to look at: so it learns at once that a client leaves, whatever
-/// that client has asked for besides.
+/// on only if it has nothing left to look at: so it learns that a client leaves, whatever that
+/// client has asked for besides; at once by an error, by the stream's end a while later.
 ///
 /// A head has `head_time` from its first byte, the first one from the connection's beginning, but
 /// none before its turn.
@@ -58,6 +61,11 @@ pub(crate) struct Gate<S> {
     since: Option<Instant>,
     timer: Pin<Box<Sleep>>,
     is_shut: bool,
+    frames: Frames,
+    /// The stream was read to its end.
+    is_at_end: bool,
+    /// Since when the client, which ended its side, has waited for an answer.
+    ended: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +99,9 @@ impl<S> Gate<S> {
             since: Some(Instant::now()),
             timer: Box::pin(tokio::time::sleep(head_time)),
             is_shut: false,
+            frames: Frames::default(),
+            is_at_end: false,
+            ended: None,
         }
     }
 
@@ -116,6 +127,8 @@ impl<S> Gate<S> {
             } else {
                 self.mode = Mode::Http2;
                 self.ledger.set_h2();
+                // Of what comes first h2 forgot nothing yet.
+                self.frames.follow(&bytes[PREFACE.len()..]);
             }
         }
         let judged = match self.mode {
@@ -173,6 +186,23 @@ impl<S> Gate<S> {
         }
     }
 
+    /// Whether a client that ended its side has waited for too long, and is taken to have left.
+    fn is_gone(&mut self, since: Instant, cx: &mut Context<'_>) -> bool {
+        let deadline = since + HALF_CLOSED;
+        if self.timer.deadline() != deadline {
+            self.timer.as_mut().reset(deadline);
+        }
+        self.timer.as_mut().poll(cx).is_ready()
+    }
+
+    /// What a write came to: who takes something is there, as who left answers it by a reset.
+    fn written(&mut self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if self.ended.is_some() && matches!(result, Poll::Ready(Ok(1..))) {
+            self.ended = Some(Instant::now());
+        }
+        result
+    }
+
     /// There is nothing to read: how long that may last while a head is incomplete.
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.held.is_empty() && self.mode != Mode::Opening {
@@ -197,11 +227,11 @@ impl<S: AsyncRead + Unpin> Gate<S> {
     fn fill(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<bool>> {
         let before = buffer.filled().len();
         if self.held.is_empty() && buffer.remaining() >= ROOM_MIN {
-            ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
-            let new = &buffer.filled()[before..];
-            if new.is_empty() {
+            ready!(self.read(cx, buffer))?;
+            if self.is_at_end {
                 return Poll::Ready(Ok(true));
             }
+            let new = &buffer.filled()[before..];
             let Judged { passed, verdict } = self.judge(new);
             self.held.extend_from_slice(&new[passed..]);
             buffer.set_filled(before + passed);
@@ -219,32 +249,43 @@ impl<S: AsyncRead + Unpin> Gate<S> {
     fn take_in(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let mut piece = [MaybeUninit::uninit(); PIECE];
         let mut piece = ReadBuf::uninit(&mut piece);
-        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut piece))?;
+        ready!(self.read(cx, &mut piece))?;
         self.held.extend_from_slice(piece.filled());
-        Poll::Ready(Ok(piece.filled().is_empty()))
+        Poll::Ready(Ok(self.is_at_end))
     }
 
-    /// Reads what it is too early for, until it is not, or to the stream's end: the client has left
-    /// then, and true comes back. Whoever ends only its own side is taken to have left, too.
+    /// Reads, unless to the stream's end that has been done.
+    fn read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.is_at_end {
+            return Poll::Ready(Ok(()));
+        }
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        self.is_at_end = buffer.filled().len() == before;
+        // As long as something is read, the end that was seen behind it will be, too.
+        self.ended = self.is_at_end.then(Instant::now);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads what it is too early for, until it is not. True comes back if the client has left.
+    ///
+    /// Hyper would take the stream's end for that, and end what is under way; but a client that
+    /// has sent all that it had to say may end its side and wait (RFC 9293, section 3.6). So the
+    /// end is kept back for a while.
     fn wait_for_turn(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         while self.is_early() {
-            if self.held.len() < AHEAD_MAX
+            if !self.is_at_end
+                && self.held.len() < AHEAD_MAX
                 && let Poll::Ready(read) = self.take_in(cx)
             {
-                match read {
-                    Ok(false) => self.is_ahead = true,
-                    ended => return Poll::Ready(ended),
-                }
+                self.is_ahead |= !read?;
                 continue;
             }
-            // With nothing held, what comes wakes by itself.
-            if self.held.is_empty()
-                || self
-                    .ledger
-                    .poll_answered(self.messages.latest(), cx)
-                    .is_pending()
-            {
-                return Poll::Pending;
+            match self.ended.filter(|_| self.is_at_end) {
+                Some(since) if self.is_gone(since, cx) => return Poll::Ready(Ok(true)),
+                // With nothing held, what comes wakes by itself.
+                None if self.held.is_empty() => return Poll::Pending,
+                _ => ready!(self.ledger.poll_answered(self.messages.latest(), cx)),
             }
         }
         Poll::Ready(Ok(false))
@@ -277,7 +318,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for Gate<S> {
                 return Poll::Ready(Ok(()));
             }
             match this.mode {
-                Mode::Http2 => return Pin::new(&mut this.stream).poll_read(cx, buffer),
+                Mode::Http2 => {
+                    ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
+                    let new = &mut buffer.filled_mut()[before..];
+                    if let Some(stream) = this.frames.follow(new) {
+                        new[stream].fill(0);
+                    }
+                    return Poll::Ready(Ok(()));
+                }
                 Mode::Broken(text) => {
                     return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, text)));
                 }
@@ -326,7 +374,8 @@ impl<S: AsyncRead + AsyncWrite + Ended + Unpin> AsyncWrite for Gate<S> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let result = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.written(result)
     }
 
     fn poll_write_vectored(
@@ -334,18 +383,25 @@ impl<S: AsyncRead + AsyncWrite + Ended + Unpin> AsyncWrite for Gate<S> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+        let result = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.written(result)
     }
 
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
     }
 
-    /// Where nothing is read, as while a guest leaves its request's content, a client that leaves is
-    /// found here: hyper flushes whenever it is polled.
+    /// Where nothing is read, as while a guest leaves its request's content, a client that ends its
+    /// side is found here: hyper flushes whenever it is polled.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if this.mode == Mode::Http1 && this.ledger.is_looked_after() && this.stream.has_ended() {
+            this.ended.get_or_insert_with(Instant::now);
+        }
+        if let Some(since) = this.ended
+            && this.ledger.is_at_work()
+            && this.is_gone(since, cx)
+        {
             let text = "the client has left";
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionAborted, text)));
         }

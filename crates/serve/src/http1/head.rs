@@ -275,7 +275,9 @@ impl HeadScan {
             (_, [b'/', ..]) => None,
             _ => Some(absolute(target, scheme)?),
         };
+        // What CONNECT asks for is refused whoever is meant.
         if let (Some(authority), Some(host)) = (authority, host)
+            && method != b"CONNECT"
             && !authority.is_same(&host, scheme)
         {
             return Err(Refusal::bad("Host is not the host of the target"));

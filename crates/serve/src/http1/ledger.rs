@@ -73,7 +73,12 @@ impl Ledger {
     pub(super) fn is_looked_after(&self) -> bool {
         self.is_look_due.load(Ordering::Relaxed)
             && self.is_look_due.swap(false, Ordering::Relaxed)
-            && self.arrived.load(Ordering::Relaxed) > self.answered.load(Ordering::SeqCst)
+            && self.is_at_work()
+    }
+
+    /// Whether an answer is under way.
+    pub(crate) fn is_at_work(&self) -> bool {
+        !self.is_answered(self.arrived.load(Ordering::Relaxed))
     }
 
     pub(super) fn has_arrived(&self, number: u64) -> bool {

@@ -54,7 +54,8 @@ impl Messages {
         self.heads
     }
 
-    /// Whether the next byte is of another message than the latest.
+    /// Whether the next byte is of another message than the latest: neither its content is under
+    /// way, nor what follows CONNECT.
     pub(super) fn is_between(&self) -> bool {
         matches!(self.state, State::Head(_))
     }

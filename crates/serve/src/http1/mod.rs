@@ -8,7 +8,7 @@
 //! a bad body breaks off, and its request is refused unless its answer has begun.
 //!
 //! A message is let through when the answer to the one before is done, so that hyper always sees a
-//! client that leaves.
+//! client that leaves. One that has only ended its side may wait for its answers for a second.
 //!
 //! It is stricter than the RFC asks where leniency is known to have been used in attacks:
 //! repeated `Content-Length` (even of one value), a `Host` that is not the target's authority,

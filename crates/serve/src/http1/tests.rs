@@ -384,7 +384,76 @@ async fn the_answer_s_end_lets_the_next_one_through() {
     assert_eq!(next.await.unwrap(), get.len());
 }
 
-#[tokio::test]
+/// What a client that ended its side has asked for before is answered, and the end comes after that.
+#[tokio::test(start_paused = true)]
+async fn the_end_waits_for_answers() {
+    let get = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec();
+    let put = b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc".to_vec();
+    for rest in [&b""[..], b"GET /b HT"] {
+        let (mut gate, mut client, ledger) = gate_with(Ledger::default());
+        let all = [&get[..], &put, &get, rest].concat();
+        client.write_all(&all).await.unwrap();
+        client.shutdown().await.unwrap();
+        for message in [&get, &put, &get] {
+            assert_eq!(now(&mut gate).await.as_ref(), Some(message));
+            ledger.arrive();
+            // All in all it is longer than the client may wait, but there is always something.
+            for _ in 0..3 {
+                sleep(Duration::from_millis(900)).await;
+                assert_eq!(now(&mut gate).await, None);
+                gate.write_all(b"x").await.unwrap();
+            }
+            ledger.done();
+        }
+        assert_eq!(now(&mut gate).await.unwrap(), b"");
+        // It may write as long as it likes.
+        gate.flush().await.unwrap();
+    }
+}
+
+/// Whoever reads is woken by the answer's end alone, and by the time's.
+#[tokio::test(start_paused = true)]
+async fn the_end_wakes_who_waits() {
+    for is_answered in [true, false] {
+        let (mut gate, mut client, ledger) = gate_with(Ledger::default());
+        client
+            .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            .await
+            .unwrap();
+        client.shutdown().await.unwrap();
+        assert!(now(&mut gate).await.is_some());
+        let start = Instant::now();
+        let end = tokio::spawn(async move { gate.read(&mut [0; 64]).await.unwrap() });
+        sleep(Duration::from_millis(10)).await;
+        assert!(!end.is_finished());
+        if is_answered {
+            ledger.done();
+        }
+        assert_eq!(end.await.unwrap(), 0);
+        let wanted = if is_answered { 10 } else { 1_000 };
+        assert_eq!(start.elapsed().as_millis(), wanted);
+    }
+}
+
+/// No answer can make good what will never come.
+#[tokio::test(start_paused = true)]
+async fn the_end_within_a_content_does_not_wait() {
+    let (mut gate, mut client, ledger) = gate_with(Ledger::default());
+    client
+        .write_all(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nab")
+        .await
+        .unwrap();
+    client.shutdown().await.unwrap();
+    assert!(now(&mut gate).await.is_some());
+    ledger.arrive();
+    assert_eq!(now(&mut gate).await.unwrap(), b"");
+    // But the answer has its time.
+    gate.flush().await.unwrap();
+    sleep(Duration::from_secs(1)).await;
+    assert!(gate.flush().await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_leaves_is_seen_to_whatever_was_asked_besides() {
     let get = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
     for times in [1, 2, 1_000] {

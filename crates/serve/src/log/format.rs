@@ -141,6 +141,11 @@ fn text_message(message: &Message, paint: Paint, out: &mut String) {
         paint.write(colour, level, out);
     }
     push_printable(out, &message.text);
+    if let Some(app) = &message.app {
+        let mut field = " app=".to_owned();
+        push_printable(&mut field, app);
+        paint.write(DIM, &field, out);
+    }
     for (key, value) in &message.fields {
         let mut field = format!(" {key}=");
         match value {
@@ -203,6 +208,9 @@ fn json_guest(line: &GuestLine, out: &mut String) {
 
 fn json_message(message: &Message, out: &mut String) {
     let mut object = JsonObject::open(out, message.time, message.level, &message.text);
+    if let Some(app) = &message.app {
+        object.text("app", app);
+    }
     for (key, value) in &message.fields {
         match value {
             Value::Text(text) => object.text(key, text),
@@ -313,7 +321,7 @@ fn time_of_day(time: SystemTime) -> String {
 }
 
 /// `2026-11-01T12:03:11.123Z`.
-fn rfc3339(time: SystemTime) -> String {
+pub(crate) fn rfc3339(time: SystemTime) -> String {
     // Year 9999 is where the format ends.
     const END_S: u64 = 253_402_300_800;
     let since_epoch = time
@@ -436,7 +444,7 @@ mod tests {
         assert_eq!(
             written(
                 PLAIN,
-                &Event::Message(message.with("app", "guestbook").with("lines", 3))
+                &Event::Message(message.about(&"guestbook".into()).with("lines", 3))
             ),
             "12:03:11.123Z warning: it is late app=guestbook lines=3\n"
         );
@@ -492,7 +500,7 @@ mod tests {
         );
         let message = Message::new(Level::Error, "no")
             .with("count", 7)
-            .with("app", "a");
+            .about(&"a".into());
         let message = parsed(&Event::Message(message));
         assert_eq!(
             (&message["count"], &message["app"]),

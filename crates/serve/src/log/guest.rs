@@ -100,7 +100,7 @@ impl GuestLog {
                 self.budget.limit
             );
             let mut message = Message::new(Level::Warn, text)
-                .with("app", &*self.app)
+                .about(&self.app)
                 .with("component", &*self.component)
                 .with("hint", "raise `limits.log` in the manifest");
             if let Some(id) = self.request_id {

@@ -1,7 +1,7 @@
 //! Logs of requests and of what guests print, written off the request path.
 //!
 //! A [`Log`] is a handle to one bounded queue and one writer thread. Logging never waits: an event
-//! that finds the queue full is dropped and counted, and the writer says how many were. A
+//! that finds no room for its app is dropped and counted, and the writer says how many were. A
 //! [`GuestLog`] turns a guest's output into lines under a budget of bytes for each request.
 //!
 //! Invariants: one event is one line (and, as text, one more for its error); nothing that a guest
@@ -17,13 +17,16 @@ mod guest;
 mod lines;
 mod queue;
 mod request_id;
+mod room;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 pub use format::LogFormat;
+pub(crate) use format::rfc3339;
 pub use guest::{GuestLog, LogBudget};
 pub use lines::LineSplitter;
+pub(crate) use queue::LogLosses;
 pub use queue::{Log, LogOptions};
 pub use request_id::{ParseRequestIdError, RequestId};
 
@@ -38,6 +41,18 @@ pub enum Event {
     Message(Message),
     /// A request that a guest sent, for traces; it makes no line.
     Outgoing(Box<OutgoingEvent>),
+}
+
+impl Event {
+    /// The app whose room in the queue it takes; the node itself has room of its own.
+    fn app(&self) -> Option<&Arc<str>> {
+        match self {
+            Event::Request(request) => Some(&request.app),
+            Event::GuestOutput(line) => Some(&line.app),
+            Event::Message(message) => message.app.as_ref(),
+            Event::Outgoing(outgoing) => Some(&outgoing.app),
+        }
+    }
 }
 
 /// A request that a guest sent, and that was answered or failed.
@@ -158,7 +173,9 @@ pub struct Message {
     pub level: Level,
     /// The message: lower case, no full stop.
     pub text: String,
-    /// What more there is to know, by key. `time`, `level` and `msg` are taken.
+    /// The app that it is about. What an app makes the host say takes the app's room.
+    pub app: Option<Arc<str>>,
+    /// What more there is to know, by key. `time`, `level`, `msg` and `app` are taken.
     pub fields: Vec<(&'static str, Value)>,
 }
 
@@ -170,8 +187,16 @@ impl Message {
             time: SystemTime::now(),
             level,
             text: text.into(),
+            app: None,
             fields: Vec::new(),
         }
+    }
+
+    /// Says that it is about `app`.
+    #[must_use]
+    pub fn about(mut self, app: &Arc<str>) -> Self {
+        self.app = Some(Arc::clone(app));
+        self
     }
 
     /// Adds a field.

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::room::{Amount, ByApp, Room};
 use super::{
     Event, GuestLog, GuestStream, Level, LogBudget, LogFormat, Message, Observer, RequestEvent,
     RequestId, Value,
@@ -20,9 +21,9 @@ const EVENT_OVERHEAD_BYTES: usize = 256;
 pub struct LogOptions {
     /// Text or JSON.
     pub format: LogFormat,
-    /// Events that may wait to be written. Default: 8192.
+    /// Events that may wait to be written; of one app, seven times what is free. Default: 8192.
     pub events_max: usize,
-    /// Bytes that waiting events may hold. Default: 8 MiB.
+    /// Bytes that waiting events may hold; of one app, seven times what is free. Default: 8 MiB.
     pub bytes_max: usize,
     /// Paths whose requests are not logged. Default: none.
     pub paths_left_out: &'static [&'static str],
@@ -65,11 +66,10 @@ struct Queue {
     written: Condvar,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     waiting: Vec<Event>,
-    bytes: usize,
-    dropped: u64,
+    room: Room,
     /// Events ever taken in, and of those, written.
     taken_in: u64,
     written: u64,
@@ -105,8 +105,20 @@ impl Log {
         observer: Option<Box<dyn Observer>>,
         is_traced: bool,
     ) -> std::io::Result<Self> {
+        let room = Room::new(Amount {
+            events: options.events_max,
+            bytes: options.bytes_max,
+        });
+        let state = State {
+            waiting: Vec::new(),
+            room,
+            taken_in: 0,
+            written: 0,
+            is_writer_idle: false,
+            is_closed: false,
+        };
         let queue = Arc::new(Queue {
-            state: Mutex::default(),
+            state: Mutex::new(state),
             options,
             is_traced,
             filled: Condvar::new(),
@@ -140,19 +152,21 @@ impl Log {
         self.handle.queue.is_traced
     }
 
-    /// Logs an event, or drops and counts it when too much is waiting. Never blocks on the sink.
+    /// What was dropped, for whoever looks later; does not keep the writer from its end.
+    pub(crate) fn losses(&self) -> LogLosses {
+        LogLosses(Arc::clone(&self.handle.queue))
+    }
+
+    /// Logs an event, or drops and counts it when too much of its app is waiting. Never blocks on
+    /// the sink.
     pub fn send(&self, event: Event) {
         let queue = &self.handle.queue;
         let cost = cost(&event);
         let mut state = queue.lock();
-        if state.waiting.len() >= queue.options.events_max
-            || state.bytes + cost > queue.options.bytes_max
-        {
-            state.dropped += 1;
+        if !state.room.take(event.app(), cost) {
             return;
         }
         state.waiting.push(event);
-        state.bytes += cost;
         state.taken_in += 1;
         if state.is_writer_idle {
             // Waking costs a system call; a writer at work looks again by itself.
@@ -182,7 +196,7 @@ impl Log {
         let deadline = Instant::now() + timeout;
         let mut state = queue.lock();
         let goal = state.taken_in;
-        while state.written < goal || state.dropped > 0 {
+        while state.written < goal || state.room.has_untold() {
             state.is_writer_idle = false;
             queue.filled.notify_one();
             let left = deadline.saturating_duration_since(Instant::now());
@@ -227,13 +241,9 @@ impl Queue {
                     text.clear();
                 }
             }
-            if dropped > 0 {
-                let lines = if dropped == 1 { "line" } else { "lines" };
-                let told = format!("\u{2026} {dropped} log {lines} dropped");
-                let notice = Message::new(Level::Warn, told);
-                self.options
-                    .format
-                    .write(&Event::Message(notice), &mut text);
+            for (app, count) in dropped {
+                let notice = Event::Message(notice(app, count));
+                self.options.format.write(&notice, &mut text);
             }
             let _ = sink.write_all(text.as_bytes());
             let _ = sink.flush();
@@ -244,10 +254,10 @@ impl Queue {
         }
     }
 
-    /// Waits for events and takes all of them, with the count of those dropped; none once closed.
-    fn take(&self, batch: &mut Vec<Event>) -> Option<u64> {
+    /// Waits for events and takes all of them, with the counts of those dropped; none once closed.
+    fn take(&self, batch: &mut Vec<Event>) -> Option<ByApp> {
         let mut state = self.lock();
-        while state.waiting.is_empty() && state.dropped == 0 {
+        while state.waiting.is_empty() && !state.room.has_untold() {
             if state.is_closed {
                 return None;
             }
@@ -258,9 +268,36 @@ impl Queue {
                 .unwrap_or_else(PoisonError::into_inner);
         }
         state.is_writer_idle = false;
-        state.bytes = 0;
         std::mem::swap(&mut state.waiting, batch);
-        Some(std::mem::take(&mut state.dropped))
+        Some(state.room.empty())
+    }
+}
+
+/// How many lines were dropped.
+#[derive(Debug, Clone)]
+pub(crate) struct LogLosses(Arc<Queue>);
+
+impl LogLosses {
+    /// By app, since the log was started; the node's own are under the empty name.
+    pub(crate) fn by_app(&self) -> Vec<(Arc<str>, u64)> {
+        let state = self.0.lock();
+        let refused = state.room.refused().iter();
+        refused
+            .map(|(app, count)| (Arc::clone(app), *count))
+            .collect()
+    }
+}
+
+/// Says once for many lines of `app` that they are missing.
+fn notice(app: Arc<str>, dropped: u64) -> Message {
+    let lines = if dropped == 1 { "line" } else { "lines" };
+    let notice = Message::new(
+        Level::Warn,
+        format!("\u{2026} {dropped} log {lines} dropped"),
+    );
+    match &*app {
+        "" => notice,
+        _ => notice.about(&app),
     }
 }
 
@@ -292,6 +329,7 @@ mod tests {
     use wharf_manifest::ByteSize;
 
     use super::*;
+    use crate::log::GuestLine;
 
     const FORMAT: LogFormat = LogFormat::Text { is_coloured: false };
     const LONG: Duration = Duration::from_secs(30);
@@ -380,14 +418,15 @@ mod tests {
             }
             assert!(!log.flush(Duration::from_millis(1)));
         });
-        assert_eq!((lines.len(), lines[10].as_str()), (12, "line 9"));
-        assert_eq!(lines[11], "warning: \u{2026} 120 log lines dropped");
+        // Seven eighths of ten.
+        assert_eq!((lines.len(), lines[8].as_str()), (10, "line 7"));
+        assert_eq!(lines[9], "warning: \u{2026} 122 log lines dropped");
     }
 
     #[test]
     fn bytes_that_wait_are_bounded() {
         let options = LogOptions {
-            bytes_max: 5000,
+            bytes_max: 6000,
             ..LogOptions::new(FORMAT)
         };
         let lines = stalled(options, |log| {
@@ -397,6 +436,48 @@ mod tests {
         });
         let dropped = "warning: \u{2026} 1 log line dropped";
         assert_eq!(lines.last().unwrap(), dropped);
+    }
+
+    #[test]
+    fn an_app_that_floods_costs_its_neighbours_no_line() {
+        let said = |app: &str, text: String| {
+            Event::GuestOutput(GuestLine {
+                time: std::time::SystemTime::now(),
+                request_id: None,
+                app: app.into(),
+                component: app.into(),
+                stream: GuestStream::Stdout,
+                line: text,
+            })
+        };
+        let mut losses = Vec::new();
+        let lines = stalled(LogOptions::new(FORMAT), |log| {
+            for n in 0..20_000 {
+                log.send(said("flood", "x".repeat(n % 2000)));
+                if n % 100 == 0 {
+                    log.send(said("modest", format!("line {n}")));
+                    say(log, &format!("of the node {n}"));
+                }
+            }
+            losses = log.losses().by_app();
+        });
+        for n in (0..20_000).step_by(100) {
+            let both = [
+                format!("          modest | line {n}"),
+                format!("of the node {n}"),
+            ];
+            assert!(both.iter().all(|line| lines.contains(line)), "{n}");
+        }
+        let [(app, dropped)] = &losses[..] else {
+            panic!("{losses:?}");
+        };
+        assert_eq!((&**app, *dropped > 10_000), ("flood", true), "{dropped}");
+        let told: Vec<_> = lines
+            .iter()
+            .filter(|line| line.contains(" dropped"))
+            .collect();
+        let once = format!("warning: \u{2026} {dropped} log lines dropped app=flood");
+        assert_eq!(told, [&once]);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! What is looked up when it is asked for: memory, computing, the pool, the process.
+//! What is looked up when it is asked for: memory, computing, native code, the log, certificates,
+//! the pool, the process.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,10 +10,12 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetri
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
-use wharf_engine::{Budget, Engine};
+use wharf_engine::{Budget, CodeTally, Engine};
 
 use super::ComponentMetrics;
+use crate::log::LogLosses;
 use crate::process_stat::ProcessStat;
+use crate::tls::Tls;
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Live(Arc<Mutex<Sources>>);
@@ -23,11 +26,19 @@ struct Sources {
     engine: Option<Engine>,
     /// By app; the node's own under the empty name.
     memory: BTreeMap<String, Weak<Budget>>,
+    code: BTreeMap<String, Arc<CodeTally>>,
+    log: Option<LogLosses>,
+    tls: Option<Tls>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct App {
     app: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Name {
+    name: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -53,6 +64,19 @@ impl Live {
             .memory
             .insert(app.to_owned(), Arc::downgrade(budget));
     }
+
+    pub(super) fn code(&self, app: &str) -> Arc<CodeTally> {
+        let mut sources = self.lock();
+        Arc::clone(sources.code.entry(app.to_owned()).or_default())
+    }
+
+    pub(super) fn set_log(&self, losses: LogLosses) {
+        self.lock().log = Some(losses);
+    }
+
+    pub(super) fn set_tls(&self, tls: Tls) {
+        self.lock().tls = Some(tls);
+    }
 }
 
 impl Collector for Live {
@@ -60,6 +84,9 @@ impl Collector for Live {
         let sources = self.lock();
         sources.components(&mut encoder)?;
         sources.memory(&mut encoder)?;
+        sources.code(&mut encoder)?;
+        sources.log(&mut encoder)?;
+        sources.certificates(&mut encoder)?;
         if let Some(engine) = &sources.engine {
             pool(engine, &mut encoder)?;
         }
@@ -113,6 +140,76 @@ impl Sources {
             .iter()
             .map(|(app, budget)| (app, bytes(budget.limit())));
         family(encoder, "guest_memory_limit", "Its ceiling", unit, limits)
+    }
+
+    fn code(&self, encoder: &mut DescriptorEncoder) -> fmt::Result {
+        let apps = self.code.iter().map(|(app, tally)| {
+            let app = App { app: app.clone() };
+            (app, tally)
+        });
+        let apps: Vec<_> = apps.collect();
+        let mut counts = |name, help, count: fn(&CodeTally) -> u64| {
+            let values = apps
+                .iter()
+                .map(|(app, tally)| (app, ConstCounter::new(count(tally))));
+            family(encoder, name, help, None, values)
+        };
+        counts(
+            "compilations",
+            "Components compiled to native code, as the code cache did not have it",
+            CodeTally::compiled,
+        )?;
+        counts(
+            "compilations_failed",
+            "Components that did not compile, or met a limit of the compiler",
+            CodeTally::failed,
+        )?;
+        counts(
+            "code_cache_hits",
+            "Components whose native code was there when they were loaded",
+            CodeTally::found,
+        )?;
+        let times = apps
+            .iter()
+            .map(|(app, tally)| (app, ConstCounter::new(tally.compiling().as_secs_f64())));
+        let help = "Time that compiling took, also where it failed";
+        family(encoder, "compilation", help, Some(&Unit::Seconds), times)
+    }
+
+    fn log(&self, encoder: &mut DescriptorEncoder) -> fmt::Result {
+        let losses = self.log.as_ref().map(LogLosses::by_app);
+        let losses: Vec<_> = losses
+            .into_iter()
+            .flatten()
+            .map(|(app, lines)| {
+                let app = App {
+                    app: app.to_string(),
+                };
+                (app, lines)
+            })
+            .collect();
+        let values = losses
+            .iter()
+            .map(|(app, lines)| (app, ConstCounter::new(*lines)));
+        let help = "Lines for which the log had no room; without an app, the node's own";
+        family(encoder, "log_lines_dropped", help, None, values)
+    }
+
+    fn certificates(&self, encoder: &mut DescriptorEncoder) -> fmt::Result {
+        let ends = self.tls.as_ref().map(Tls::ends).unwrap_or_default();
+        let ends: Vec<_> = ends
+            .into_iter()
+            .map(|(name, end)| (Name { name }, end))
+            .collect();
+        let values = ends.iter().map(|(name, end)| (name, ConstGauge::new(*end)));
+        let help = "When the certificate for a name ends, in seconds since 1970";
+        family(
+            encoder,
+            "certificate_not_after",
+            help,
+            Some(&Unit::Seconds),
+            values,
+        )
     }
 }
 

@@ -1,4 +1,5 @@
-//! What a node counts: requests, durations, faults, instances, memory, computing, per component.
+//! What a node counts: requests, durations, faults, instances, memory, computing, per component;
+//! what was compiled and what the log lost, per app.
 //!
 //! Names and units are those of Prometheus; [`Metrics::text`] is what `/metrics` answers. Labels
 //! take values that apps and operators chose, never a client's: their number is bounded by what
@@ -17,10 +18,12 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
-use wharf_engine::{Budget, CpuAccount, Fault};
+use wharf_engine::{Budget, CodeTally, CpuAccount, Fault};
 
 use self::live::Live;
 use crate::admission::Refused;
+use crate::log::Log;
+use crate::tls::Tls;
 
 /// Bounds of the buckets of durations, in seconds: from a warm request to a long one.
 const DURATIONS: [f64; 16] = [
@@ -204,6 +207,21 @@ impl Metrics {
     /// Shows what is taken of `budget`, whose label is `app`, or empty for the node's.
     pub(crate) fn watch_memory(&self, app: &str, budget: &Arc<Budget>) {
         self.0.live.set_memory(app, budget);
+    }
+
+    /// Shows when the certificates of `tls` end.
+    pub fn watch_certificates(&self, tls: &Tls) {
+        self.0.live.set_tls(tls.clone());
+    }
+
+    /// Shows what `log` had no room for.
+    pub(crate) fn watch_log(&self, log: &Log) {
+        self.0.live.set_log(log.losses());
+    }
+
+    /// Where what is compiled for `app` is counted.
+    pub(crate) fn code(&self, app: &str) -> Arc<CodeTally> {
+        self.0.live.code(app)
     }
 }
 
@@ -437,6 +455,43 @@ mod tests {
             value(&text, &format!("wharf_requests_active{{{of}}}")).as_deref(),
             Some("0")
         );
+    }
+
+    #[test]
+    fn what_the_log_has_no_room_for_is_counted_by_app() {
+        use crate::log::{Level, LogFormat, LogOptions, Message};
+
+        let options = LogOptions {
+            bytes_max: 0,
+            ..LogOptions::new(LogFormat::Json)
+        };
+        let log = Log::start(std::io::sink(), options).unwrap();
+        let metrics = Metrics::new();
+        metrics.watch_log(&log);
+        assert!(!metrics.text().contains("log_lines_dropped"));
+        let line = || Message::new(Level::Info, "lost");
+        log.message(line());
+        for _ in 0..2 {
+            log.message(line().about(&"shop".into()));
+        }
+        let lost = |app: &str| format!("wharf_log_lines_dropped_total{{app=\"{app}\"}}");
+        let text = metrics.text();
+        assert_eq!(value(&text, &lost("")).as_deref(), Some("1"), "{text}");
+        assert_eq!(value(&text, &lost("shop")).as_deref(), Some("2"));
+    }
+
+    #[test]
+    fn what_is_compiled_for_an_app_is_told_from_zero() {
+        let metrics = Metrics::new();
+        assert!(!metrics.text().contains("compilation"));
+        metrics.code("shop");
+        let text = metrics.text();
+        for name in ["compilations", "compilations_failed", "code_cache_hits"] {
+            let line = format!("wharf_{name}_total{{app=\"shop\"}}");
+            assert_eq!(value(&text, &line).as_deref(), Some("0"), "{text}");
+        }
+        let line = "wharf_compilation_seconds_total{app=\"shop\"}";
+        assert_eq!(value(&text, line).as_deref(), Some("0.0"), "{text}");
     }
 
     #[test]

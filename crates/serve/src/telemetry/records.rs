@@ -103,6 +103,9 @@ impl Records {
         });
         let mut record = self.record(message.time, message.level, id);
         record.set_body(AnyValue::from(message.text.clone()));
+        if let Some(app) = &message.app {
+            record.add_attribute("wharf.app", app.to_string());
+        }
         for (key, value) in &message.fields {
             let value = match value {
                 Value::Request(_) => continue,

@@ -108,6 +108,7 @@ impl Workers {
         };
         self.blueprint.log.message(
             Message::new(Level::Debug, "a safe request is run once more")
+                .about(&self.blueprint.app)
                 .with("request_id", id)
                 .with("error", fault.message),
         );

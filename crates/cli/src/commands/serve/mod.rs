@@ -1,25 +1,24 @@
 //! `wharf serve`: a node with many apps, as its node file says.
 
-use std::collections::BTreeMap;
+mod loader;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use wharf_artifact::{AppArtifact, load_app};
 use wharf_build::{BuildOptions, Cancel, FileOptions, build_app, build_file};
-use wharf_host::EgressRules;
-use wharf_manifest::{
-    AppName, ByteSize, Ceilings, Digest, HostName, NodeApp, NodeConfig, NodeTls, PrivateAddress,
-    parse_node,
-};
-use wharf_serve::log::{Level, Log, LogFormat, LogOptions, Message};
+use wharf_engine::CodeCache;
+use wharf_manifest::{HostName, NodeApp, NodeConfig, NodeTls, parse_node};
+use wharf_serve::log::{LogFormat, LogOptions};
 use wharf_serve::{
-    Absence, AppTerms, CertificatePaths, Endpoint, LiveApp, Metrics, Node, NodeOptions, Runtime,
-    ServeError, Server, ServerOptions, Tls, activate,
+    CertificatePaths, Endpoint, Metrics, Node, NodeOptions, ServeError, Server, ServerOptions, Tls,
 };
 
+use self::loader::Loader;
 use crate::args::Serve;
 use crate::commands::build;
 use crate::error::{self, CliError};
@@ -108,6 +107,7 @@ impl NodeFile {
         app: &NodeApp,
         args: &Serve,
         cancel: &Cancel,
+        cache: &CodeCache,
         terminal: &Terminal,
     ) -> Result<Found, CliError> {
         let path = self.folder.join(&app.source);
@@ -145,7 +145,7 @@ impl NodeFile {
             return Err(CliError::new("it has nothing to serve")
                 .hint("add a `[[trigger.http]]` with a route to its wharf.toml"));
         }
-        code::prepare(&artifact, terminal)?;
+        code::prepare_in(cache, &artifact, terminal)?;
         Ok(Found { artifact, base })
     }
 }
@@ -158,11 +158,16 @@ struct Found {
 
 /// `--check`: all that is done before the first request, and nothing opened.
 fn check(args: &Serve, file: &NodeFile) -> Outcome {
-    file.tls()?;
+    let tls = file.tls()?;
+    for ending in tls.iter().flat_map(|tls| tls.ending(SystemTime::now())) {
+        error::print_warning(&ending.to_string());
+        error::print_hint(ending.hint());
+    }
     let terminal = Terminal::new();
+    let cache = paths::code_cache()?;
     for (name, app) in &file.config.apps {
         let found = file
-            .app(app, args, &Cancel::new(), &terminal)
+            .app(app, args, &Cancel::new(), &cache, &terminal)
             .map_err(|error| error.within(&format!("app `{name}`")))?;
         println!("{name}  {}", hosts_text(&app.hosts));
         let components = &found.artifact.app.components;
@@ -172,6 +177,16 @@ fn check(args: &Serve, file: &NodeFile) -> Outcome {
                 println!(
                     "  {component}: {} is {}, not {} as its manifest asks",
                     lowered.key, lowered.ceiling, lowered.asked
+                );
+            }
+            for withheld in app.allow.narrow(&mut described.grants.clone()) {
+                let given = match &withheld.given[..] {
+                    [] => "nothing".to_owned(),
+                    given => given.join(", "),
+                };
+                println!(
+                    "  {component}: of the grant {} {} it gets {given}",
+                    withheld.key, withheld.asked
                 );
             }
         }
@@ -224,16 +239,18 @@ async fn serve(args: &Serve, file: NodeFile) -> Outcome {
     let live = Arc::new(Node::new(log.clone(), metrics.clone(), options));
     let mut tasks = Vec::new();
     tasks.extend(admin.map(|admin| AbortOnDrop::spawn(admin.run(Arc::clone(&live)))));
+    if let Some(tls) = &tls {
+        metrics.watch_certificates(tls);
+    }
     tasks.extend(tls.map(|tls| AbortOnDrop::spawn(tls.watch(log.clone()))));
     let cancel = Cancel::new();
-    let mut loader = Loader {
-        apps: BTreeMap::new(),
-        running: file.config.clone(),
-        args: args.clone(),
-        runtime: Arc::new(node::runtime(file.config.limits.memory, &log, &metrics)?),
-        node: Arc::clone(&live),
-        cancel: cancel.clone(),
-    };
+    let mut loader = Loader::new(
+        args.clone(),
+        file.config.clone(),
+        Arc::new(node::runtime(file.config.limits.memory, &log, &metrics)?),
+        Arc::clone(&live),
+        cancel.clone(),
+    );
     let (failed, failure) = oneshot::channel();
     tasks.push(AbortOnDrop::spawn(async move {
         let loaded = loader.load_first(file).await;
@@ -258,198 +275,5 @@ async fn serve(args: &Serve, file: NodeFile) -> Outcome {
     match is_useless {
         true => Err(CliError::new("no app could be loaded").hint("what failed stands above")),
         false => Ok(ExitCode::SUCCESS),
-    }
-}
-
-/// Builds the apps of a node file and makes them live, each by itself: what is wrong with one is
-/// no matter of the others.
-struct Loader {
-    args: Serve,
-    runtime: Arc<Runtime>,
-    node: Arc<Node>,
-    cancel: Cancel,
-    apps: BTreeMap<AppName, Known>,
-    /// What the node runs by.
-    running: NodeConfig,
-}
-
-/// An app of the node file.
-struct Known {
-    hosts: Vec<HostName>,
-    /// What answers for it, be it a stand-in.
-    app: Arc<LiveApp>,
-    /// What it was made from, if it is none: one that would be made the same is left alone.
-    made: Option<Made>,
-}
-
-/// What decides how an app is made live.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Made {
-    artifact: Digest,
-    ceilings: Ceilings,
-    memory: Option<ByteSize>,
-    private: Vec<PrivateAddress>,
-}
-
-impl Loader {
-    /// Loads all apps for the first time, and says how many could be.
-    async fn load_first(&mut self, file: NodeFile) -> usize {
-        for (name, config) in &file.config.apps {
-            let known = Known {
-                hosts: config.hosts.clone(),
-                app: Arc::new(self.runtime.absent(name, Absence::Loading)),
-                made: None,
-            };
-            self.apps.insert(name.clone(), known);
-        }
-        self.publish();
-        let loaded = self.load(file).await;
-        self.runtime.log().message(
-            Message::new(Level::Info, "the node is ready")
-                .with("apps", loaded as u64)
-                .with("failed", (self.apps.len() - loaded) as u64),
-        );
-        loaded
-    }
-
-    /// Loads the apps of `file`, serving each as soon as it is there, and says how many could be.
-    /// One that cannot be loaded stays as it was; if it was not there, it answers 503.
-    async fn load(&mut self, file: NodeFile) -> usize {
-        let file = Arc::new(file);
-        self.apps
-            .retain(|name, _| file.config.apps.contains_key(name));
-        let mut loaded = 0;
-        for (name, config) in &file.config.apps {
-            let before = self.apps.remove(name);
-            let made = before.as_ref().and_then(|known| known.made.clone());
-            let outcome = self.load_one(&file, name, made).await;
-            loaded += usize::from(outcome.is_ok());
-            let mut told = None;
-            let (app, made) = match (outcome, before) {
-                (Ok(Some((app, made))), _) => {
-                    told = Some(
-                        Message::new(Level::Info, "serving")
-                            .with("app", app.name())
-                            .with("hosts", hosts_text(&config.hosts))
-                            .with("digest", &app.digest().to_string()[..19]),
-                    );
-                    (Arc::new(app), Some(made))
-                }
-                (Ok(None), before) => {
-                    let before = before.expect("only what was made before can be the same");
-                    (before.app, before.made)
-                }
-                (Err(error), before) => {
-                    error.print();
-                    match before.filter(|before| before.made.is_some()) {
-                        Some(before) => {
-                            error::print_hint("its version before is still being served");
-                            (before.app, before.made)
-                        }
-                        None => (Arc::new(self.runtime.absent(name, Absence::Failed)), None),
-                    }
-                }
-            };
-            let known = Known {
-                hosts: config.hosts.clone(),
-                app,
-                made,
-            };
-            self.apps.insert(name.clone(), known);
-            self.publish();
-            if let Some(told) = told {
-                self.runtime.log().message(told);
-            }
-        }
-        // An app that is gone, too.
-        self.publish();
-        loaded
-    }
-
-    fn publish(&self) {
-        let apps = self.apps.values();
-        self.node
-            .serve_by_host(apps.map(|known| (known.hosts.clone(), Arc::clone(&known.app))));
-    }
-
-    /// `None` if the app would be made like the one `before`.
-    async fn load_one(
-        &self,
-        file: &Arc<NodeFile>,
-        name: &AppName,
-        before: Option<Made>,
-    ) -> Result<Option<(LiveApp, Made)>, CliError> {
-        let (file, name) = (Arc::clone(file), name.clone());
-        let (args, runtime) = (self.args.clone(), Arc::clone(&self.runtime));
-        let cancel = self.cancel.clone();
-        let within = format!("app `{name}`");
-        let loading = tokio::task::spawn_blocking(move || {
-            let config = &file.config.apps[&name];
-            let found = file.app(config, &args, &cancel, &Terminal::new())?;
-            let terms = AppTerms {
-                ceilings: file.config.ceilings,
-                egress: EgressRules::only(file.config.private_addresses.clone()),
-                memory: config.memory,
-            };
-            let made = Made {
-                artifact: found.artifact.digest,
-                ceilings: terms.ceilings,
-                memory: terms.memory,
-                private: file.config.private_addresses.clone(),
-            };
-            if before.as_ref() == Some(&made) {
-                return Ok(None);
-            }
-            activate(&runtime, &found.artifact, &name, &found.base, &terms)
-                .map(|app| Some((app, made)))
-                .map_err(|error| CliError::from_parts(&error, error.hint()))
-        });
-        let loaded = loading.await.unwrap_or_else(|error| {
-            let text = format!("loading ended unexpectedly: {error}");
-            Err(CliError::new(text))
-        });
-        loaded.map_err(|error| error.within(&within))
-    }
-
-    /// Says which changes have no effect until the node is started again.
-    fn tell_what_stays(&self, new: &NodeConfig) {
-        let old = &self.running;
-        for (key, is_same) in [
-            ("listen", old.listen == new.listen),
-            ("admin", old.admin == new.admin),
-            ("tls", old.tls == new.tls),
-            ("limits", old.limits == new.limits),
-            (
-                "proxies",
-                old.trusted_proxies == new.trusted_proxies
-                    && old.forwarded_field == new.forwarded_field,
-            ),
-        ] {
-            if !is_same {
-                self.runtime.log().message(
-                    Message::new(Level::Warn, "changed in the node file, and not obeyed yet")
-                        .with("key", key)
-                        .with("hint", "start the node again"),
-                );
-            }
-        }
-    }
-
-    /// Reads the node file again at each SIGHUP. One that is no good changes nothing.
-    async fn on_hangup(&mut self, hangup: &mut Signal) {
-        while hangup.recv().await.is_some() {
-            let log: &Log = self.runtime.log();
-            log.message(Message::new(Level::Info, "reading the node file again"));
-            match NodeFile::read(&self.args.node) {
-                Ok(file) => {
-                    self.tell_what_stays(&file.config);
-                    self.load(file).await;
-                }
-                Err(error) => {
-                    error.print();
-                    error::print_hint("the node goes on with what it had");
-                }
-            }
-        }
     }
 }
