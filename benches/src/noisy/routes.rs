@@ -45,6 +45,12 @@ pub(crate) const ROUTES: &[Route] = &[
         kind: Kind::Other,
         clients: 100,
     },
+    Route {
+        name: "tick",
+        query: "?1",
+        kind: Kind::Other,
+        clients: 300,
+    },
     route("clock", Kind::Cpu),
     route("yield", Kind::Cpu),
     route("fill", Kind::Cpu),

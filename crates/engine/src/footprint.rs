@@ -23,6 +23,10 @@ pub(crate) const INSTANCE_BYTES_MAX: usize = 4 << 20;
 /// host below it take.
 const STACK_BYTES: u64 = (512 + 64) << 10;
 
+/// Bytes of one handle: its place in the tables, and what it stands for, a timer or a task. What is
+/// larger is charged by itself.
+const HANDLE_BYTES: u64 = 768;
+
 /// Bytes of an instance of a module that has nothing.
 const MODULE_BYTES: u64 = 1 << 10;
 /// Bytes for each function, table, memory or segment: what is imported, exported or called by
@@ -41,6 +45,11 @@ pub struct Footprint {
     /// Bytes that its stacks may come to, each of which stays as large as it ever was until the
     /// instance ends, and that the engine keeps of its functions and globals, at most.
     pub bytes: u64,
+}
+
+/// Bytes that so many open handles may come to.
+pub fn handle_bytes(handles: u32) -> u64 {
+    u64::from(handles) * HANDLE_BYTES
 }
 
 impl Footprint {

@@ -35,6 +35,8 @@ const CREDIT: Duration = TICK.saturating_mul(5);
 pub struct SlowLane {
     slow: Arc<Places>,
     aside: Arc<Places>,
+    in_turn: Arc<Places>,
+    neighbours: Arc<Neighbours>,
     app: AppShares,
     /// Guests of a component that may be polled at once without one of them ending soon.
     light: usize,
@@ -46,13 +48,32 @@ pub struct SlowLane {
 struct AppShares {
     slow: Arc<Share>,
     aside: Arc<Share>,
+    in_turn: Arc<Share>,
 }
+
+/// Whether several components are at work.
+#[derive(Debug, Default)]
+struct Neighbours {
+    /// The component of the last poll: where its standing lies.
+    last: AtomicUsize,
+    /// When that was another one than before, in nanoseconds; 0 is never.
+    changed_ns: AtomicU64,
+}
+
+/// Where neighbours were at work lately, the part of a core that a component may take of light
+/// polls before they are made in turns.
+const LIGHT_SHARE_OF_CORE: u32 = 2;
+/// Neighbours are remembered for so long, and so is a component that took more.
+const LATELY: Duration = Duration::from_secs(1);
 
 /// How a guest is polled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pace {
     /// At once, by the thread that is there.
     Light,
+    /// By the thread that is there, in turns with those of other apps: its component has so many
+    /// light guests that neighbours would wait behind them.
+    InTurn,
     /// Aside: its component is known for guests that compute much.
     Aside,
     /// Aside, when it has a place in the lane.
@@ -71,6 +92,10 @@ struct Standing {
     suspect_until_ms: AtomicU64,
     /// A guest used much, or all together did.
     greedy_until_ms: AtomicU64,
+    /// When what all polls took will be made up for, in nanoseconds.
+    light_even_at_ns: AtomicU64,
+    /// They took much.
+    busy_until_ns: AtomicU64,
     /// When what longer polls took will be made up for, in nanoseconds: a leaky bucket.
     even_at_ns: AtomicU64,
 }
@@ -86,13 +111,17 @@ impl SlowLane {
     pub fn with_places(places: usize) -> SlowLane {
         let places = places.max(1);
         let (slow, aside) = (Places::new(places), Places::new((places + 1) * 2));
+        let in_turn = Places::new(places + 1);
         SlowLane {
             app: AppShares {
                 slow: slow.share(),
                 aside: aside.share(),
+                in_turn: in_turn.share(),
             },
             slow,
             aside,
+            in_turn,
+            neighbours: Arc::default(),
             light: places + 1,
             standing: Arc::default(),
         }
@@ -104,6 +133,7 @@ impl SlowLane {
             app: AppShares {
                 slow: self.slow.share(),
                 aside: self.aside.share(),
+                in_turn: self.in_turn.share(),
             },
             standing: Arc::default(),
             ..self.clone()
@@ -123,6 +153,7 @@ impl SlowLane {
     pub(crate) fn share(&self, pace: Pace) -> Arc<Share> {
         match pace {
             Pace::Slow => Arc::clone(&self.app.slow),
+            Pace::InTurn => Arc::clone(&self.app.in_turn),
             Pace::Light | Pace::Aside => Arc::clone(&self.app.aside),
         }
     }
@@ -147,6 +178,46 @@ impl SlowLane {
         let now = since_start().as_nanos() as u64;
         self.standing.light_ended_ns.store(now, Ordering::Relaxed);
         self.standing.light.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// A poll of `time` has ended: are there neighbours, and does the component leave them enough?
+    pub(crate) fn polled(&self, time: Duration) {
+        let now = since_start().as_nanos() as u64;
+        let this = Arc::as_ptr(&self.standing).addr();
+        // What is written at once by two is of one of them, which is right enough.
+        if self.neighbours.last.load(Ordering::Relaxed) != this {
+            let before = self.neighbours.last.swap(this, Ordering::Relaxed);
+            if before != 0 {
+                self.neighbours.changed_ns.store(now, Ordering::Relaxed);
+            }
+        }
+        if !self.has_neighbours(now) {
+            return;
+        }
+        let repaid_in = (time * LIGHT_SHARE_OF_CORE).as_nanos() as u64;
+        let limit = now + (CREDIT * LIGHT_SHARE_OF_CORE).as_nanos() as u64;
+        let even_at = &self.standing.light_even_at_ns;
+        let after = even_at.load(Ordering::Relaxed).max(now) + repaid_in;
+        if after > limit {
+            let until = now + LATELY.as_nanos() as u64;
+            self.standing.busy_until_ns.store(until, Ordering::Relaxed);
+        }
+        even_at.store(after.min(limit), Ordering::Relaxed);
+    }
+
+    /// Whether the component's light guests are to take turns with those of others.
+    pub(crate) fn is_busy(&self) -> bool {
+        let until = self.standing.busy_until_ns.load(Ordering::Relaxed);
+        if until == 0 {
+            return false;
+        }
+        let now = since_start().as_nanos() as u64;
+        now < until && self.has_neighbours(now)
+    }
+
+    fn has_neighbours(&self, now: u64) -> bool {
+        let changed = self.neighbours.changed_ns.load(Ordering::Relaxed);
+        changed != 0 && now < changed + LATELY.as_nanos() as u64
     }
 
     /// Whether a poll of `time` was one too many for its component. What was overdrawn is
@@ -219,10 +290,24 @@ mod tests {
     }
 
     #[test]
-    fn short_polls_are_no_matter_however_many() {
+    fn short_polls_alone_are_not_polled_aside() {
         let lane = SlowLane::with_places(1);
         for _ in 0..1000 {
             assert!(!lane.is_overdrawn(Duration::from_micros(300)));
         }
+    }
+
+    #[test]
+    fn many_short_polls_take_turns_where_there_are_neighbours() {
+        let lane = SlowLane::with_places(1);
+        let (many, few) = (lane.for_component(), lane.for_app());
+        let much = || (0..10_000).for_each(|_| many.polled(Duration::from_micros(50)));
+        much();
+        assert!(!many.is_busy(), "nobody else is there");
+        few.polled(Duration::from_micros(50));
+        much();
+        assert!(many.is_busy());
+        few.polled(Duration::from_micros(50));
+        assert!(!few.is_busy());
     }
 }

@@ -45,7 +45,7 @@ pub use compile_limits::CompileLimits;
 pub use compiler::{CompileError, Compiler, compile_child_main};
 pub use config::{Engine, EngineError, EngineOptions, FeatureSet, PoolSize, Profile};
 pub use fault::{Fault, FaultKind};
-pub use footprint::Footprint;
+pub use footprint::{Footprint, handle_bytes};
 pub use lane::SlowLane;
 pub use limits::{LimitHit, StoreLimits};
 pub use meter::{CpuMeter, Metered};

@@ -35,6 +35,8 @@ const DEBT_MAX: Duration = Duration::from_millis(200);
 const FORGIVEN_OF_WAITING: u32 = 4;
 /// What polling a guest aside costs the process beside the poll: another thread takes over.
 const HAND_OVER: Duration = Duration::from_micros(10);
+/// What a turn in the lane costs the process beside the poll.
+const ONE_TURN: Duration = Duration::from_micros(2);
 /// Polls in a row that were short, after which the next one is taken to be short as well.
 const SHORT_POLLS: u32 = 16;
 /// A poll of more than that was not stopped by the tick in it.
@@ -97,6 +99,7 @@ impl Inner {
         };
         self.used += elapsed;
         self.account.add(elapsed);
+        self.lane.polled(elapsed);
         self.debt = (self.debt + elapsed).min(DEBT_MAX);
         if since.is_long(elapsed) || self.lane.is_overdrawn(elapsed) {
             match self.precise {
@@ -246,6 +249,7 @@ impl CpuMeter {
         match inner.is_slow {
             true => Pace::Slow,
             false if inner.lane.is_greedy() => Pace::Aside,
+            false if inner.lane.is_busy() => Pace::InTurn,
             false => Pace::Light,
         }
     }
@@ -280,21 +284,27 @@ impl CpuMeter {
         self.lock().queued_since.get_or_insert_with(Instant::now);
     }
 
-    /// Polls the guest while another thread does this one's work. Where polls are short that costs
-    /// far more than they do, so that guests in the lane, which are few at once, go without.
-    fn poll_aside<F: Future + Unpin>(
+    /// Polls the guest, which has a place, while another thread does this one's work. Where polls
+    /// are short that costs far more than they do, so that guests in the lane, which are few at
+    /// once, go without.
+    fn poll_in_place<F: Future + Unpin>(
         &self,
         pace: Pace,
         future: &mut F,
         cx: &mut Context<'_>,
     ) -> Poll<F::Output> {
-        if pace == Pace::Slow && self.lock().short_polls >= SHORT_POLLS {
-            return self.poll(future, cx);
-        }
-        let result = aside(|| self.poll(future, cx));
+        let stays_here = match pace {
+            Pace::Light | Pace::InTurn => true,
+            Pace::Slow => self.lock().short_polls >= SHORT_POLLS,
+            Pace::Aside => false,
+        };
+        let (result, cost) = match stays_here {
+            true => (self.poll(future, cx), ONE_TURN),
+            false => (aside(|| self.poll(future, cx)), HAND_OVER),
+        };
         let mut inner = self.lock();
-        inner.used += HAND_OVER;
-        inner.account.add(HAND_OVER);
+        inner.used += cost;
+        inner.account.add(cost);
         result
     }
 
@@ -397,8 +407,8 @@ impl<F: Future + Unpin> Future for Metered<F> {
                 *waiting = None;
                 return meter.poll(future, cx);
             }
-            Pace::Light | Pace::Aside => Pace::Aside,
-            Pace::Slow => Pace::Slow,
+            Pace::Light => Pace::Aside,
+            other => other,
         };
         // A place for another pace is none.
         let mut turn = match waiting.take() {
@@ -410,7 +420,7 @@ impl<F: Future + Unpin> Future for Metered<F> {
             meter.queues();
             return Poll::Pending;
         };
-        let result = meter.poll_aside(pace, future, cx);
+        let result = meter.poll_in_place(pace, future, cx);
         drop(place);
         result
     }

@@ -31,7 +31,7 @@ pub struct Limits {
     /// Requests waiting for their turn, per component; those beyond get a 503. Default 1,000.
     pub queue: u32,
     /// Resource handles (streams, requests, descriptors) open at once, per instance. Default
-    /// 10,000.
+    /// 1,000.
     pub handles: u32,
     /// Outgoing requests and sockets open at once, per instance. Default 64.
     pub outgoing: u32,
@@ -51,7 +51,7 @@ impl Limits {
         body_idle: Duration::from_secs(60),
         concurrency: 1_000,
         queue: 1_000,
-        handles: 10_000,
+        handles: 1_000,
         outgoing: 64,
         response: None,
         log: ByteSize::mib(1),

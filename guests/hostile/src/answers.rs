@@ -32,6 +32,15 @@ pub(crate) fn endless(chunk_bytes: usize) -> Result<Response> {
     }))
 }
 
+/// A body without end, of a byte each so many milliseconds.
+pub(crate) fn ticking(milliseconds: u64) -> Result<Response> {
+    Ok(fed(async move |mut sender| {
+        while sender.send("x").await.is_ok() {
+            time::sleep(Duration::from_millis(milliseconds)).await;
+        }
+    }))
+}
+
 /// A head and a first chunk, then nothing.
 pub(crate) fn unfinished() -> Result<Response> {
     Ok(fed(|mut sender| async move {

@@ -54,9 +54,9 @@ pub(crate) async fn begin_tasks() -> Result<Response> {
     }
 }
 
-/// Thousands of timers, and then turns without end, each of which waits for all of them.
+/// Hundreds of timers, and then turns without end, each of which waits for all of them.
 pub(crate) async fn wait_for_many_timers() -> Result<Response> {
-    for _ in 0..4_000 {
+    for _ in 0..900 {
         wharf_sdk::spawn(time::sleep(HOUR));
     }
     loop {

@@ -42,6 +42,7 @@ async fn handle(request: Request) -> Result<Response> {
         "/headers" => answers::headers(),
         "/body" => answers::endless(64 << 10),
         "/drip" => answers::endless(1),
+        "/tick" => answers::ticking(number),
         "/unfinished" => answers::unfinished(),
         "/noread" => answers::never_reads(request).await,
         "/sleep" => answers::never().await,

@@ -8,7 +8,7 @@ use crate::up_http::memory_peak;
 use crate::up_kitchen::{KITCHENS, P2_STD, P3_STD};
 
 const LIMIT_BYTES: u64 = 48 << 20;
-const LIMITS: &str = "limits = { memory = \"48MiB\", cpu = \"30s\" }";
+const LIMITS: &str = "limits = { memory = \"48MiB\", cpu = \"30s\", handles = 10000 }";
 
 /// What the process may grow by: the allocator keeps some of what earlier instances had in the
 /// arenas of other threads. Uncounted, it would be 1.2 GB.

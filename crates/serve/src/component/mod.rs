@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use http::{Request, Response};
 use wasmtime_wasi_http::WasiBody;
 use wharf_engine::{
-    CpuMeter, Engine, Fault, FaultKind, Footprint, LimitHit, SlowLane, StoreLimits,
+    CpuMeter, Engine, Fault, FaultKind, Footprint, LimitHit, SlowLane, StoreLimits, handle_bytes,
 };
 use wharf_host::{Authority, HttpHandler, InstanceState, Program};
 use wharf_manifest::{ComponentName, Isolation, Limits};
@@ -111,7 +111,9 @@ impl Blueprint {
             meter.clone(),
             Some(Arc::clone(&self.budgets.memory)),
         );
-        limits.reserve(self.footprint.bytes).map_err(Fault::limit)?;
+        limits
+            .reserve(self.footprint.bytes + handle_bytes(self.limits.handles))
+            .map_err(Fault::limit)?;
         let output = InstanceOutput::new(
             self.log.clone(),
             Arc::clone(&self.app),
