@@ -69,6 +69,9 @@ struct Inner {
     short_polls: u32,
     /// The guest stopped because of a tick, not because it waits for something.
     stopped_by_tick: bool,
+    /// Time spent waiting for a place to compute, and since when it waits for one now.
+    queued: Duration,
+    queued_since: Option<Instant>,
     lane: SlowLane,
     account: CpuAccount,
 }
@@ -177,6 +180,8 @@ impl CpuMeter {
             ticks_in_a_row: 0,
             short_polls: 0,
             stopped_by_tick: false,
+            queued: Duration::ZERO,
+            queued_since: None,
             lane,
             account,
         })))
@@ -213,6 +218,15 @@ impl CpuMeter {
     /// Whether the guest was stopped by a tick and would go on computing, rather than wait.
     pub fn is_computing(&self) -> bool {
         self.lock().stopped_by_tick
+    }
+
+    /// How long the guest would have computed and had to wait for its turn, in all.
+    pub fn queued(&self) -> Duration {
+        let inner = self.lock();
+        let now = inner
+            .queued_since
+            .map_or(Duration::ZERO, |since| since.elapsed());
+        inner.queued + now
     }
 
     /// Brackets every poll of `future` with this meter.
@@ -265,6 +279,11 @@ impl CpuMeter {
         Pin::new(future).poll(cx)
     }
 
+    /// The guest has to wait for its turn.
+    fn queues(&self) {
+        self.lock().queued_since.get_or_insert_with(Instant::now);
+    }
+
     /// Polls the guest, which has a place, while another thread does this one's work. Where polls
     /// are short that costs far more than they do, so that guests in the lane, which are few at
     /// once, go without.
@@ -293,6 +312,9 @@ impl CpuMeter {
     /// A poll of the guest begins.
     fn poll_begins(&self) {
         let mut inner = self.lock();
+        if let Some(since) = inner.queued_since.take() {
+            inner.queued += since.elapsed();
+        }
         inner.running_since = Some(Since::now(inner.precise));
     }
 
@@ -357,6 +379,13 @@ pub struct Metered<F> {
     future: F,
 }
 
+impl<F> Metered<F> {
+    /// The meter of the guest.
+    pub fn meter(&self) -> &CpuMeter {
+        &self.meter
+    }
+}
+
 impl<F> std::fmt::Debug for Metered<F> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Metered")
@@ -389,6 +418,7 @@ impl<F: Future + Unpin> Future for Metered<F> {
         };
         let Poll::Ready(place) = turn.poll(cx) else {
             *waiting = Some((pace, turn));
+            meter.queues();
             return Poll::Pending;
         };
         let result = meter.poll_in_place(pace, future, cx);
@@ -482,6 +512,39 @@ mod tests {
             }
         }
         panic!("it computed for 400 ms");
+    }
+
+    /// It would go on, but another has the only place.
+    #[tokio::test]
+    async fn the_wait_for_a_turn_is_told() {
+        let meter = meter(10_000);
+        while meter.pace() != Pace::Slow {
+            poll(&meter, A_BIT);
+        }
+        let place = meter.share(Pace::Slow).try_take().unwrap();
+        let mut run = meter.measure(std::future::pending::<()>());
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        assert_eq!(meter.queued(), Duration::ZERO);
+        assert!(Pin::new(&mut run).poll(&mut cx).is_pending());
+        spin(A_BIT);
+        let queued = meter.queued();
+        assert!(queued >= A_BIT, "{queued:?}");
+        drop(place);
+        let turn = std::future::poll_fn(|cx| {
+            let _ = Pin::new(&mut run).poll(cx);
+            match run.waiting {
+                Some(_) => Poll::Pending,
+                None => Poll::Ready(()),
+            }
+        });
+        turn.await;
+        let queued = meter.queued();
+        spin(A_BIT);
+        assert_eq!(
+            meter.queued(),
+            queued,
+            "it is not waiting for a turn any more"
+        );
     }
 
     #[test]

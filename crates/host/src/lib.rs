@@ -46,7 +46,6 @@ mod state;
 mod write_through;
 
 pub use authority::Authority;
-pub use capability::http::IdleBody;
 pub use command::{Runnable, run_command};
 pub use denial::{Denial, Denials, Remedy};
 pub use egress::{Egress, EgressRules};

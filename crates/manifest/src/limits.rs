@@ -22,7 +22,8 @@ pub struct Limits {
     /// Time of computing, waiting not counted, per instance. Default 1 s.
     #[serde(with = "duration::text")]
     pub cpu: Duration,
-    /// The longest pause between two pieces of a body, in either direction. Default 60 s.
+    /// How long a guest may pause in writing a body; and a client in sending one, all its pauses
+    /// together, less a second for each 240 bytes that it sends. Default 60 s.
     #[serde(with = "duration::text")]
     pub body_idle: Duration,
     /// Requests in work at once, per component. Default 1,000.

@@ -2,9 +2,8 @@
 
 use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,6 +12,8 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
 use crate::body::BodyError;
+use crate::http1::Ledger;
+use crate::untaken::{Piece, StreamNumber, Untaken};
 
 /// A body that can be told why it ends early.
 pub(crate) trait Abandon {
@@ -23,64 +24,49 @@ pub(crate) trait Abandon {
 /// What is under way on a connection.
 #[derive(Debug)]
 pub(crate) struct Answers<B> {
-    under_way: Arc<Count>,
+    ledger: Arc<Ledger>,
+    untaken: Arc<Untaken>,
     state: Mutex<State<B>>,
-    began: Instant,
 }
 
 #[derive(Debug)]
 struct State<B> {
     idle_since: Instant,
-    next: u64,
     /// Those on HTTP/2, where one answer may lie while others go on.
-    lying: HashMap<u64, Arc<Slot<B>>>,
-}
-
-/// How many answers are under way, and who waits for the last one's end.
-#[derive(Debug, Default)]
-pub(crate) struct Count(Mutex<(usize, Option<Waker>)>);
-
-impl Count {
-    fn lock(&self) -> MutexGuard<'_, (usize, Option<Waker>)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Ready once none is.
-    pub(crate) fn poll_none(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut state = self.lock();
-        if state.0 == 0 {
-            return Poll::Ready(());
-        }
-        state.1 = Some(cx.waker().clone());
-        Poll::Pending
-    }
+    shared: HashMap<StreamNumber, Arc<Slot<B>>>,
 }
 
 /// One request from its arrival to the end of its answer.
 #[derive(Debug)]
-pub(crate) struct UnderWay<B>(Arc<Answers<B>>);
+pub(crate) struct UnderWay<B> {
+    answers: Arc<Answers<B>>,
+    number: u64,
+}
 
 #[derive(Debug)]
-struct Slot<B> {
-    answer: Mutex<Option<(B, UnderWay<B>)>>,
-    /// When a piece was taken, in milliseconds from the connection's beginning, plus one; 0 while
-    /// the answer itself is waited for.
-    taken_ms: AtomicU64,
+struct Slot<B>(Mutex<Option<(B, UnderWay<B>)>>);
+
+/// How it stands with answers that clients leave lying.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Lying {
+    None,
+    /// There were some; those that went on are ended.
+    Some,
+    /// There are some that cannot be ended, for twice as long as they may.
+    Hopeless,
 }
 
 const ABANDONED: &str = "the client takes nothing of it";
 
 impl<B: Abandon> Answers<B> {
-    pub(crate) fn new() -> Arc<Answers<B>> {
-        let began = Instant::now();
+    pub(crate) fn new(ledger: Arc<Ledger>, untaken: Arc<Untaken>) -> Arc<Answers<B>> {
         Arc::new(Answers {
-            under_way: Arc::default(),
+            ledger,
+            untaken,
             state: Mutex::new(State {
-                idle_since: began,
-                next: 0,
-                lying: HashMap::new(),
+                idle_since: Instant::now(),
+                shared: HashMap::new(),
             }),
-            began,
         })
     }
 
@@ -90,94 +76,71 @@ impl<B: Abandon> Answers<B> {
 
     /// A request arrives.
     pub(crate) fn begin(self: &Arc<Self>) -> UnderWay<B> {
-        self.under_way.lock().0 += 1;
-        UnderWay(Arc::clone(self))
-    }
-
-    /// How many are under way, for who need not name what they are.
-    pub(crate) fn count(&self) -> Arc<Count> {
-        Arc::clone(&self.under_way)
+        UnderWay {
+            number: self.ledger.arrive(),
+            answers: Arc::clone(self),
+        }
     }
 
     /// How long nothing has been under way.
     pub(crate) fn idle(&self) -> Duration {
         let state = self.lock();
-        match self.under_way.lock().0 {
-            0 => state.idle_since.elapsed(),
-            _ => Duration::ZERO,
+        match self.ledger.is_at_work() {
+            false => state.idle_since.elapsed(),
+            true => Duration::ZERO,
         }
     }
 
-    /// Ends the answers of which nothing was taken for `limit`, with the guests that make them;
-    /// says whether there were any.
-    pub(crate) fn end_lying(&self, limit: Duration) -> bool {
-        let now = self.now_ms();
-        let limit = limit.as_millis() as u64;
-        let lies = |slot: &Slot<B>| {
-            let taken = slot.taken_ms.load(Ordering::Relaxed);
-            taken > 0 && now.saturating_sub(taken) >= limit
-        };
-        let state = self.lock();
-        let lying = state.lying.values().filter(|slot| lies(slot));
-        let lying: Vec<_> = lying.map(Arc::clone).collect();
-        drop(state);
-        let mut some = false;
-        for slot in lying {
-            // Whoever is being polled just now does not lie.
-            let Ok(mut answer) = slot.answer.try_lock() else {
-                continue;
-            };
-            let taken = answer.take();
-            drop(answer);
+    /// Ends the answers that their client leaves lying, with the guests that make them.
+    pub(crate) fn end_lying(&self) -> Lying {
+        let mut lying = Lying::None;
+        for lies in self.untaken.lying() {
+            lying = lying.max(match lies.is_hopeless {
+                true => Lying::Hopeless,
+                false => Lying::Some,
+            });
+            let slot = self.lock().shared.get(&lies.stream).map(Arc::clone);
+            // Whoever is being polled just now does not lie; who has ended cannot be ended.
+            let taken = slot.and_then(|slot| slot.0.try_lock().ok()?.take());
             if let Some((mut body, _)) = taken {
                 body.abandon(ABANDONED);
-                some = true;
             }
         }
-        some
-    }
-
-    fn now_ms(&self) -> u64 {
-        self.began.elapsed().as_millis() as u64 + 1
+        lying
     }
 }
 
 impl<B> Drop for UnderWay<B> {
     fn drop(&mut self) {
-        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let Answers { state, ledger, .. } = &*self.answers;
         // The time is right before the count says that it counts.
-        state.idle_since = Instant::now();
-        drop(state);
-        let mut count = self.0.under_way.lock();
-        count.0 -= 1;
-        let waiting = if count.0 == 0 { count.1.take() } else { None };
-        drop(count);
-        if let Some(waker) = waiting {
-            waker.wake();
-        }
+        state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .idle_since = Instant::now();
+        ledger.done();
     }
 }
 
 impl<B: Abandon> UnderWay<B> {
+    /// The request's, from 1.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
     /// The answer, counted until its end. On HTTP/2 it may be ended from outside.
     pub(crate) fn answer(self, response: Response<B>, is_h2: bool) -> Response<Answer<B>> {
         response.map(|body| {
             if !is_h2 {
                 return Answer::Own(body, self);
             }
-            let answers = Arc::clone(&self.0);
-            let slot = Arc::new(Slot {
-                answer: Mutex::new(Some((body, self))),
-                taken_ms: AtomicU64::new(answers.now_ms()),
-            });
-            let mut state = answers.lock();
-            let number = state.next;
-            state.next += 1;
-            state.lying.insert(number, Arc::clone(&slot));
-            drop(state);
+            let answers = Arc::clone(&self.answers);
+            let stream = answers.untaken.begin();
+            let slot = Arc::new(Slot(Mutex::new(Some((body, self)))));
+            answers.lock().shared.insert(stream, Arc::clone(&slot));
             Answer::Shared(Shared {
                 slot,
-                number,
+                stream,
                 answers,
             })
         })
@@ -196,7 +159,7 @@ pub(crate) enum Answer<B> {
 
 pub(crate) struct Shared<B> {
     slot: Arc<Slot<B>>,
-    number: u64,
+    stream: StreamNumber,
     answers: Arc<Answers<B>>,
 }
 
@@ -204,15 +167,16 @@ impl<B> Drop for Shared<B> {
     fn drop(&mut self) {
         let answers = &self.answers;
         let mut state = answers.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let slot = state.lying.remove(&self.number);
+        let slot = state.shared.remove(&self.stream);
         drop(state);
         drop(slot);
+        answers.untaken.end(self.stream);
     }
 }
 
 impl<B> Slot<B> {
     fn lock(&self) -> MutexGuard<'_, Option<(B, UnderWay<B>)>> {
-        self.answer.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -220,29 +184,34 @@ impl<B> Body for Answer<B>
 where
     B: Body<Data = Bytes, Error = BodyError> + Abandon + Unpin,
 {
-    type Data = Bytes;
+    type Data = Piece;
     type Error = BodyError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match self.get_mut() {
-            Answer::Own(body, _) => Pin::new(body).poll_frame(cx),
-            Answer::Shared(shared) => {
-                let mut answer = shared.slot.lock();
+    ) -> Poll<Option<Result<Frame<Piece>, BodyError>>> {
+        let frame = match self.get_mut() {
+            Answer::Own(body, _) => {
+                let frame = ready!(Pin::new(body).poll_frame(cx));
+                frame.map(|frame| frame.map(|frame| frame.map_data(Piece::from)))
+            }
+            Answer::Shared(Shared {
+                slot,
+                stream,
+                answers,
+            }) => {
+                ready!(answers.untaken.poll_room(cx));
+                let mut answer = slot.lock();
                 let Some((body, _)) = &mut *answer else {
                     return Poll::Ready(Some(Err(ABANDONED.into())));
                 };
-                let frame = Pin::new(body).poll_frame(cx);
-                let taken = match frame {
-                    Poll::Ready(_) => shared.answers.now_ms(),
-                    Poll::Pending => 0,
-                };
-                shared.slot.taken_ms.store(taken, Ordering::Relaxed);
-                frame
+                let frame = ready!(Pin::new(body).poll_frame(cx));
+                let count = |bytes| answers.untaken.hand(*stream, bytes);
+                frame.map(|frame| frame.map(|frame| frame.map_data(count)))
             }
-        }
+        };
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -268,9 +237,11 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
     use std::task::Waker;
 
     use super::*;
+    use crate::clients::Share;
 
     const LIMIT: Duration = Duration::from_secs(60);
 
@@ -295,63 +266,116 @@ mod tests {
             _: &mut Context<'_>,
         ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
             match self.ready {
-                true => Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"x"))))),
+                true => Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"xy"))))),
                 false => Poll::Pending,
             }
         }
     }
 
-    fn poll(answer: &mut Response<Answer<Pieces>>) -> Poll<bool> {
+    fn answers() -> (Arc<Answers<Pieces>>, Arc<AtomicU64>) {
+        let untaken = Untaken::new(Share::Fixed(3), LIMIT);
+        (Answers::new(Arc::default(), untaken), Arc::default())
+    }
+
+    /// What comes: nothing yet, a piece, or an error.
+    fn poll(answer: &mut Response<Answer<Pieces>>) -> Poll<Option<Piece>> {
         let mut cx = Context::from_waker(Waker::noop());
         let frame = Pin::new(answer.body_mut()).poll_frame(&mut cx);
-        frame.map(|frame| frame.is_some_and(|frame| frame.is_ok()))
+        frame.map(|frame| frame?.ok()?.into_data().ok())
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_lies_is_ended_and_what_is_waited_for_is_not() {
-        let answers = Answers::new();
-        let abandoned = Arc::new(AtomicU64::new(0));
+        let (answers, abandoned) = answers();
         let answer = |ready| {
             let abandoned = Arc::clone(&abandoned);
             let body = Pieces { ready, abandoned };
             answers.begin().answer(Response::new(body), true)
         };
         let (mut lies, mut waits) = (answer(true), answer(false));
-        assert_eq!(poll(&mut lies), Poll::Ready(true));
-        assert_eq!(poll(&mut waits), Poll::Pending);
+        let Poll::Ready(Some(piece)) = poll(&mut lies) else {
+            panic!("a piece");
+        };
+        assert!(poll(&mut waits).is_pending());
         tokio::time::advance(LIMIT / 2).await;
-        assert!(!answers.end_lying(LIMIT));
-        assert_eq!(poll(&mut lies), Poll::Ready(true));
-        tokio::time::advance(LIMIT / 2).await;
-        assert!(!answers.end_lying(LIMIT), "a piece was taken meanwhile");
+        assert_eq!(answers.end_lying(), Lying::None);
+        drop(piece);
+        tokio::time::advance(2 * LIMIT).await;
+        assert_eq!(answers.end_lying(), Lying::None, "it is taken");
+        let Poll::Ready(Some(piece)) = poll(&mut lies) else {
+            panic!("a piece");
+        };
         tokio::time::advance(LIMIT).await;
-        assert!(answers.end_lying(LIMIT));
+        assert_eq!(answers.end_lying(), Lying::Some);
         assert_eq!(abandoned.load(Ordering::Relaxed), 1);
-        assert!(!answers.end_lying(LIMIT), "once");
-        assert_eq!(poll(&mut lies), Poll::Ready(false));
-        assert_eq!(poll(&mut waits), Poll::Pending);
+        assert!(matches!(poll(&mut lies), Poll::Ready(None)));
+        assert!(poll(&mut waits).is_pending());
         assert_eq!(answers.idle(), Duration::ZERO);
         drop(waits);
         tokio::time::advance(LIMIT).await;
         assert_eq!(answers.idle(), LIMIT, "what was ended is under way no more");
-        drop(lies);
-        assert!(answers.lock().lying.is_empty());
+        assert_eq!(
+            answers.end_lying(),
+            Lying::Hopeless,
+            "the piece is still there"
+        );
+        assert_eq!(abandoned.load(Ordering::Relaxed), 1, "once");
+        drop((lies, piece));
+        assert_eq!(answers.end_lying(), Lying::None);
+        assert!(answers.lock().shared.is_empty());
+    }
+
+    /// h2 has all of it, and nobody can take it back.
+    #[tokio::test(start_paused = true)]
+    async fn what_lies_though_its_answer_has_ended_is_seen_too() {
+        let (answers, abandoned) = answers();
+        let body = Pieces {
+            ready: true,
+            abandoned,
+        };
+        let mut answer = answers.begin().answer(Response::new(body), true);
+        let piece = poll(&mut answer);
+        drop(answer);
+        tokio::time::advance(LIMIT).await;
+        assert_eq!(answers.end_lying(), Lying::Some);
+        drop(piece);
+        assert_eq!(answers.end_lying(), Lying::None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn beyond_the_share_nothing_is_asked_for() {
+        let (answers, abandoned) = answers();
+        let answer = || {
+            let abandoned = Arc::clone(&abandoned);
+            let ready = true;
+            answers
+                .begin()
+                .answer(Response::new(Pieces { ready, abandoned }), true)
+        };
+        let (mut one, mut other) = (answer(), answer());
+        let pieces = [poll(&mut one), poll(&mut one)];
+        assert!(pieces.iter().all(Poll::is_ready));
+        assert!(poll(&mut one).is_pending());
+        assert!(poll(&mut other).is_pending());
+        drop(pieces);
+        assert!(poll(&mut other).is_ready());
     }
 
     #[tokio::test(start_paused = true)]
     async fn on_http_1_it_is_only_counted() {
-        let answers = Answers::new();
+        let (answers, abandoned) = answers();
         tokio::time::advance(LIMIT).await;
         assert_eq!(answers.idle(), LIMIT);
         let body = Pieces {
             ready: true,
-            abandoned: Arc::default(),
+            abandoned,
         };
         let mut answer = answers.begin().answer(Response::new(body), false);
         assert_eq!(answers.idle(), Duration::ZERO);
+        let pieces: Vec<_> = (0..8).map(|_| poll(&mut answer)).collect();
         tokio::time::advance(2 * LIMIT).await;
-        assert!(!answers.end_lying(LIMIT));
-        assert_eq!(poll(&mut answer), Poll::Ready(true));
+        assert_eq!(answers.end_lying(), Lying::None);
+        assert!(pieces.iter().all(Poll::is_ready));
         drop(answer);
         assert_eq!(answers.idle(), Duration::ZERO);
     }

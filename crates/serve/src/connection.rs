@@ -1,6 +1,7 @@
 //! One connection: HTTP/1.1 or HTTP/2 over any stream of bytes.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,17 +11,19 @@ use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::MissedTickBehavior;
 
-use crate::answers::Answers;
+use crate::answers::{Answers, Lying};
+use crate::clients::Share;
 use crate::drain::Draining;
-use crate::http1::{Gate, Ledger};
+use crate::http1::{Ended, Gate, Ledger};
 use crate::node::Node;
 use crate::patience::Patience;
 use crate::request::Peer;
+use crate::untaken::Untaken;
 
 /// How long a connection that was told to end may go on without a request.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 /// How often a connection is looked at, at least.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// What holds for each connection.
 #[derive(Debug, Clone)]
@@ -31,6 +34,14 @@ pub(crate) struct ConnectionOptions {
     pub(crate) write_time: Duration,
     /// How long a connection may be without a request.
     pub(crate) idle_time: Duration,
+}
+
+/// The other end of a connection.
+#[derive(Debug)]
+pub(crate) struct Party {
+    pub(crate) peer: Peer,
+    /// What it may leave untaken.
+    pub(crate) share: Share,
 }
 
 /// Speaks HTTP on connections, whatever is below: TCP, or TLS.
@@ -82,34 +93,41 @@ impl Protocols {
     pub(crate) async fn serve<S>(
         &self,
         stream: S,
-        peer: Peer,
+        party: Party,
         node: Arc<Node>,
         mut draining: Draining,
     ) where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        S: AsyncRead + AsyncWrite + Ended + Unpin + Send + 'static,
     {
         let ConnectionOptions {
             header_time,
             write_time,
             idle_time,
         } = self.options;
+        let Party { peer, share } = party;
         let ledger = Arc::new(Ledger::default());
-        let answers = Answers::new();
-        let count = answers.count();
+        let untaken = Untaken::new(share, write_time);
+        let answers = Answers::new(Arc::clone(&ledger), Arc::clone(&untaken));
         let service = service_fn({
             let (ledger, answers) = (Arc::clone(&ledger), Arc::clone(&answers));
             move |request| {
                 let under_way = answers.begin();
-                let number = ledger.arrive();
+                let number = under_way.number();
                 let is_h2 = ledger.is_h2();
                 let ledger = Arc::clone(&ledger);
                 let refused = move || ledger.refusal_of(number);
                 let answer = node.answer(request, peer, refused);
-                async move { Ok::<_, Infallible>(under_way.answer(answer.await, is_h2)) }
+                let untaken = is_h2.then(|| Arc::clone(&untaken));
+                async move {
+                    if let Some(untaken) = untaken {
+                        poll_fn(|cx| untaken.poll_room(cx)).await;
+                    }
+                    Ok::<_, Infallible>(under_way.answer(answer.await, is_h2))
+                }
             }
         });
         let stream = Patience::new(stream, write_time);
-        let stream = Gate::new(stream, peer.scheme, header_time, ledger).waiting_for(count);
+        let stream = Gate::new(stream, peer.scheme, header_time, Arc::clone(&ledger));
         let connection = self.builder.serve_connection(TokioIo::new(stream), service);
         let mut connection = std::pin::pin!(connection);
         let look_every = LOOK_EVERY.min(write_time.min(idle_time) / 4);
@@ -123,9 +141,14 @@ impl Protocols {
                 _ = &mut connection => return,
                 () = draining.begun(), if !is_ending => is_ending = true,
                 _ = look.tick() => {
+                    ledger.look();
                     // Who lets one answer lie gets no others: what h2 keeps of a stream whose
-                    // window stays shut goes with the connection.
-                    is_ending |= answers.end_lying(write_time) || answers.idle() >= idle_time;
+                    // window stays shut goes with the connection only.
+                    let lying = answers.end_lying();
+                    if was_ending && lying == Lying::Hopeless {
+                        return;
+                    }
+                    is_ending |= lying != Lying::None || answers.idle() >= idle_time;
                     if was_ending && answers.idle() >= LAST_WORDS.min(idle_time) {
                         return;
                     }

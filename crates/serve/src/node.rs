@@ -15,12 +15,12 @@ use http_body::Body as _;
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Incoming;
 use wasmtime_wasi_http::WasiBody;
-use wharf_host::IdleBody;
 use wharf_manifest::{AddressRange, ForwardedField, HostName};
 
 use crate::answer::{self, Detail};
 use crate::app::{Absence, LiveApp, Target};
 use crate::body::{Account, AccountedBody, Active, AnswerBody, Pending};
+use crate::client_body::{ClientBody, Complaint};
 use crate::component::{Admitted, LiveComponent};
 use crate::files::FileRequest;
 use crate::hosts::Hosts;
@@ -366,7 +366,13 @@ impl Node {
         let waits = !is_h2
             && (request.headers().get(EXPECT))
                 .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-        let request = request.map(|body| incoming(body, limits.body_idle, waits));
+        let complaint = || Complaint {
+            log: self.log.clone(),
+            app: Arc::clone(component.app()),
+            component: Arc::clone(component.name()),
+            id: origin.id,
+        };
+        let request = request.map(|body| incoming(body, limits.body_idle, waits, complaint));
         let admitted = Admitted {
             id: origin.id,
             deadline,
@@ -417,12 +423,16 @@ async fn unless<T>(
 }
 
 /// A request body as the guest reads it.
-fn incoming(body: Incoming, idle: Duration, waits: bool) -> WasiBody {
+fn incoming(
+    body: Incoming,
+    idle: Duration,
+    waits: bool,
+    complaint: impl FnOnce() -> Complaint,
+) -> WasiBody {
     if body.is_end_stream() {
         return Empty::new().map_err(|never| match never {}).boxed_unsync();
     }
-    let late = || wasmtime_wasi_http::Error::ConnectionReadTimeout;
-    let body = IdleBody::new(body, idle, late, ());
+    let body = ClientBody::new(body, idle, Some(complaint()));
     match waits {
         true => body.boxed_unsync(),
         false => Late::new(body).boxed_unsync(),

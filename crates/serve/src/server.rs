@@ -10,8 +10,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
-use crate::clients::{Clients, Counted};
-use crate::connection::{ConnectionOptions, Protocols};
+use crate::clients::{Clients, Counted, Share};
+use crate::connection::{ConnectionOptions, Party, Protocols};
 use crate::drain::{Drain, Draining};
 use crate::log::{Level, Message};
 use crate::node::Node;
@@ -34,7 +34,8 @@ pub struct ServerOptions {
     pub endpoints: Vec<Endpoint>,
     /// Time for a client to send a request's head.
     pub header_time: Duration,
-    /// How long a client may take nothing of what is there for it.
+    /// How long a client may take nothing of what is there for it, all in all: each second's worth of
+    /// 240 bytes that it takes gives a second back.
     pub write_time: Duration,
     /// How long a connection may be without a request.
     pub idle_time: Duration,
@@ -223,7 +224,7 @@ impl Door {
         let all = Arc::clone(&self.places);
         Ok(Place {
             _all: all.try_acquire_owned().map_err(|_| "node")?,
-            _client: match self.node.proxies().trusts(client.ip()) {
+            client: match self.node.proxies().trusts(client.ip()) {
                 // Behind it are many.
                 true => None,
                 false => Some(self.clients.count(client.ip()).ok_or("client")?),
@@ -236,7 +237,16 @@ impl Door {
 struct Place {
     _all: OwnedSemaphorePermit,
     /// `None` for a trusted proxy.
-    _client: Option<Counted>,
+    client: Option<Counted>,
+}
+
+impl Place {
+    fn share(&self) -> Share {
+        match &self.client {
+            Some(counted) => counted.share(),
+            None => Share::of_proxy(),
+        }
+    }
 }
 
 async fn accept(listening: Listening, door: Arc<Door>, draining: Draining) {
@@ -278,15 +288,18 @@ fn connect(
     let door = Arc::clone(door);
     tokio::spawn(async move {
         let open = Open::new(&door.node);
-        let peer = |scheme| Peer {
-            addr: client,
-            scheme,
+        let party = |scheme| Party {
+            peer: Peer {
+                addr: client,
+                scheme,
+            },
+            share: place.share(),
         };
         let node = Arc::clone(&door.node);
         match tls {
             None => {
-                let peer = peer(Scheme::Http);
-                door.protocols.serve(stream, peer, node, draining).await;
+                let party = party(Scheme::Http);
+                door.protocols.serve(stream, party, node, draining).await;
             }
             Some(tls) => {
                 let handshake = tokio::time::timeout(door.handshake_time, tls.accept(stream));
@@ -298,8 +311,8 @@ fn connect(
                 drop(ending);
                 // One that fails is the client's matter.
                 if let Ok(Ok(stream)) = handshake {
-                    let peer = peer(Scheme::Https);
-                    door.protocols.serve(stream, peer, node, draining).await;
+                    let party = party(Scheme::Https);
+                    door.protocols.serve(stream, party, node, draining).await;
                 }
             }
         }
@@ -443,6 +456,28 @@ mod tests {
         let kinds = kinds(&mut stream).await;
         assert!(kinds.contains(&1), "HEADERS: {kinds:?}");
         assert!(!kinds.contains(&0), "no DATA: {kinds:?}");
+        assert!(kinds.contains(&7), "GOAWAY: {kinds:?}");
+    }
+
+    /// The client takes one byte of the answer, all of which lies with h2 then. Nobody can end it
+    /// there, and there is always another request under way.
+    #[tokio::test]
+    async fn what_nobody_takes_of_an_answer_that_has_ended_ends_the_connection() {
+        let addr = serve(|options| {
+            options.write_time = Duration::from_millis(40);
+            options.idle_time = Duration::from_secs(3600);
+        })
+        .await;
+        let mut stream = TcpStream::connect(addr).await.unwrap();
+        let one_byte = b"\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0\x01";
+        let request = b"\0\0\x06\x01\x05\0\0\0\x01\x82\x86\x84\x41\x01a";
+        // POST, whose content does not come.
+        let other = b"\0\0\x06\x01\x04\0\0\0\x03\x83\x86\x84\x41\x01a";
+        let hello = [PREFACE, one_byte, request, other].concat();
+        stream.write_all(&hello).await.unwrap();
+        let kinds = tokio::time::timeout(Duration::from_secs(30), kinds(&mut stream));
+        let kinds = kinds.await.expect("it ends");
+        assert!(kinds.contains(&0), "DATA: {kinds:?}");
         assert!(kinds.contains(&7), "GOAWAY: {kinds:?}");
     }
 }

@@ -374,6 +374,14 @@ impl RawReader {
         let read = within("reading", self.0.read(&mut buffer)).await;
         read.is_ok_and(|count| count > 0)
     }
+
+    /// All to the connection's end.
+    pub(crate) async fn rest(&mut self) -> Vec<u8> {
+        let mut rest = Vec::new();
+        let reading = within("reading", self.0.read_to_end(&mut rest)).await;
+        reading.expect("an end");
+        rest
+    }
 }
 
 /// The other way.

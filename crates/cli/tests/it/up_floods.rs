@@ -170,3 +170,59 @@ async fn priorities() {
     })
     .await;
 }
+
+/// Of 64 KiB of each answer, as many come to the share of one connection, 1 MiB. What is begun at the
+/// same moment may be beyond it.
+const HANDED_OVER_MAX: usize = 16 + 8;
+
+/// CVE-2019-9517: answers are asked for, and of each one byte is taken. A connection is handed but
+/// its share of them; the others wait, and come when their client takes them.
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_nobody_takes() {
+    const STREAMS: u32 = 100;
+    let up = P2_PURE.up(&[]);
+    let mut raw = connect(up.addr).await;
+    // A window of one byte: h2 queues the whole piece of which that is the first.
+    raw.write(frame(SETTINGS, 0, 0, [0, 4, 0, 0, 0, 1])).await;
+    for stream in streams(STREAMS) {
+        raw.write(request(stream, asking("/big?mb=1", &[]))).await;
+    }
+    let mut bytes = 0;
+    let mut quiet = 0;
+    while quiet < 50 {
+        for wire in [Wire::H1, Wire::H2] {
+            let mut client = Client::connect(up.addr, wire).await;
+            assert_eq!(client.get("/hello").await.text(), "hello\n");
+        }
+        raw.write(frame(PING, 0, 0, [7; 8])).await;
+        quiet += 1;
+        loop {
+            let came = next(&mut raw).await.expect("it goes on");
+            if came.kind == DATA {
+                assert_eq!(came.payload.len(), 1);
+                bytes += 1;
+                quiet = 0;
+            }
+            if came.kind == PING {
+                break;
+            }
+        }
+    }
+    // One of each answer that was begun.
+    assert!((1..=HANDED_OVER_MAX).contains(&bytes), "{bytes}");
+    // Who takes what is there gets all of it.
+    let open = (1_u32 << 30).to_be_bytes();
+    let wide = frame(SETTINGS, 0, 0, [&[0, 4][..], &open[..]].concat());
+    raw.write([wide, frame(WINDOW_UPDATE, 0, 0, open)].concat())
+        .await;
+    let mut ended = 0;
+    while ended < STREAMS {
+        let came = next(&mut raw).await.expect("it goes on");
+        if came.kind == DATA {
+            bytes += came.payload.len();
+            ended += u32::from(came.flags & END_STREAM);
+        }
+        assert_ne!(came.kind, RST_STREAM);
+    }
+    assert_eq!(bytes, (STREAMS as usize) << 20);
+}

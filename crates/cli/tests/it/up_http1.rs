@@ -245,6 +245,7 @@ async fn a_refusal_says_why() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_ends_its_side_is_answered() {
     const LATER: &str = "GET /sleep?ms=100 HTTP/1.1\r\nHost: a\r\n\r\n";
+    const LATE: &str = "GET /sleep?ms=700 HTTP/1.1\r\nHost: a\r\n\r\n";
     for kitchen in [P2_PURE, P3_PURE] {
         let up = kitchen.up(&[]);
         let post = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi";
@@ -252,6 +253,8 @@ async fn who_ends_its_side_is_answered() {
             (LATER.to_owned(), &[200][..]),
             (post.to_owned(), &[200]),
             (format!("{LATER}{post}{LATER}"), &[200, 200, 200]),
+            // Each of them comes within a second, though not all together.
+            (LATE.repeat(3), &[200, 200, 200]),
             // What is not whole has no answer.
             (format!("{LATER}GET /hel"), &[200]),
         ] {

@@ -117,7 +117,7 @@ table! {
         time: LimitDuration;
         /// Over the time of computing per instance.
         cpu: LimitDuration;
-        /// Over the longest pause between two pieces of a body.
+        /// Over the time for pauses in a body.
         body_idle: LimitDuration;
         /// Over the requests in work at once, per component.
         concurrency: LimitCount;

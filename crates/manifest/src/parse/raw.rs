@@ -96,7 +96,7 @@ table! {
         time: LimitDuration, default format_duration(LIMITS.time);
         /// Time of computing per instance, waiting not counted.
         cpu: LimitDuration, default format_duration(LIMITS.cpu);
-        /// The longest pause between two pieces of a body.
+        /// How long a guest, or a client all in all, may pause in a body.
         body_idle: LimitDuration, default format_duration(LIMITS.body_idle);
         /// Requests in work at once, per component.
         concurrency: LimitCount, default LIMITS.concurrency;

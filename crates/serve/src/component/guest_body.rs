@@ -3,13 +3,13 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use http::Response;
 use http_body::{Body, Frame, SizeHint};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 use wasmtime_wasi_http::WasiBody;
 use wharf_engine::{Fault, FaultKind, LimitHit, Metered, clip};
 use wharf_manifest::{ByteSize, Limits};
@@ -31,7 +31,7 @@ pub(crate) struct GuestBody {
     body: WasiBody,
     guest: Guest,
     idle: Duration,
-    deadline: Option<Pin<Box<Sleep>>>,
+    silence: Option<Silence>,
     /// Bytes still announced by `Content-Length`.
     announced: Option<u64>,
     bytes_left: Option<u64>,
@@ -52,6 +52,17 @@ pub(super) enum Guest {
     Failed(Fault),
 }
 
+/// A guest is waited for.
+struct Silence {
+    ends: Pin<Box<Sleep>>,
+    /// How long the guest had been kept from computing before.
+    queued: Duration,
+}
+
+/// Whoever comes so late when the time is over did not listen: the client took nothing meanwhile,
+/// and the guest was not polled.
+const LATE: Duration = Duration::from_secs(1);
+
 /// What a guest needs to go on after its answer.
 #[derive(Debug)]
 pub(super) struct After {
@@ -59,6 +70,17 @@ pub(super) struct After {
     pub(super) id: RequestId,
     /// Held until the guest is done.
     pub(super) place: Option<Place>,
+}
+
+impl Guest {
+    /// How long it was kept from computing, in all.
+    fn queued(&self) -> Duration {
+        match self {
+            Guest::Own(run) => run.meter().queued(),
+            Guest::Shared(reading) => reading.queued(),
+            Guest::Done | Guest::Failed(_) => Duration::ZERO,
+        }
+    }
 }
 
 impl GuestBody {
@@ -74,7 +96,7 @@ impl GuestBody {
             body,
             guest,
             idle: limits.body_idle,
-            deadline: None,
+            silence: None,
             announced,
             bytes_left: limits.response.map(|size| size.0),
             bytes_max: limits.response,
@@ -89,7 +111,7 @@ impl GuestBody {
     }
 
     fn note(&mut self, frame: &Frame<Bytes>) -> Result<(), Fault> {
-        self.deadline = None;
+        self.silence = None;
         let Some(data) = frame.data_ref() else {
             return Ok(());
         };
@@ -116,16 +138,28 @@ impl GuestBody {
         }
     }
 
-    /// Nothing came: wait up to the idle limit.
+    /// Nothing came: wait up to the idle limit, in which the guest must have been able to go on.
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Fault> {
         let idle = self.idle;
-        let deadline = self
-            .deadline
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
-        deadline
-            .as_mut()
-            .poll(cx)
-            .map(|()| Fault::limit(LimitHit::BodyIdle { limit: idle }))
+        let guest = &self.guest;
+        let silence = self.silence.get_or_insert_with(|| Silence {
+            ends: Box::pin(tokio::time::sleep(idle)),
+            queued: guest.queued(),
+        });
+        loop {
+            ready!(silence.ends.as_mut().poll(cx));
+            let queued = guest.queued();
+            let kept = queued.saturating_sub(silence.queued);
+            let more = match silence.ends.deadline().elapsed() < LATE {
+                true => kept.min(idle),
+                false => idle,
+            };
+            if more.is_zero() {
+                return Poll::Ready(Fault::limit(LimitHit::BodyIdle { limit: idle }));
+            }
+            silence.queued = queued;
+            silence.ends.as_mut().reset(Instant::now() + more);
+        }
     }
 }
 

@@ -3,6 +3,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Waker};
+use std::time::Duration;
+
+use wharf_engine::CpuMeter;
 
 /// Of one shared instance, held by all its requests.
 #[derive(Debug, Default)]
@@ -11,9 +14,23 @@ pub(super) struct Link {
     /// The instance waits for one of its requests to be over.
     is_full: AtomicBool,
     worker: Mutex<Option<Waker>>,
+    meter: Option<CpuMeter>,
 }
 
 impl Link {
+    /// To an instance with this meter.
+    pub(super) fn new(meter: CpuMeter) -> Link {
+        Link {
+            meter: Some(meter),
+            ..Link::default()
+        }
+    }
+
+    /// How long the instance had to wait for its turn to compute, in all.
+    pub(super) fn queued(&self) -> Duration {
+        self.meter.as_ref().map_or(Duration::ZERO, CpuMeter::queued)
+    }
+
     /// The instance is to take no more requests: a client left whose task may still run, and a
     /// task cannot be ended alone.
     pub(super) fn retire(&self) {

@@ -203,6 +203,10 @@ impl LiveComponent {
             .set_limits(admission_limits(&self.blueprint.limits));
     }
 
+    pub(crate) fn app(&self) -> &Arc<str> {
+        &self.blueprint.app
+    }
+
     pub(crate) fn name(&self) -> &Arc<str> {
         &self.blueprint.name
     }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::Response;
 use tokio::sync::oneshot;
@@ -294,6 +294,15 @@ impl Reading {
     /// What the instance died of, if it did.
     pub(crate) fn fate(&self) -> Option<Fault> {
         self.0.as_ref()?.lock().fate.clone()
+    }
+
+    /// How long its instance had to wait for its turn to compute, in all.
+    pub(super) fn queued(&self) -> Duration {
+        let instance = self
+            .0
+            .as_ref()
+            .and_then(|ticket| ticket.lock().instance.clone());
+        instance.map_or(Duration::ZERO, |instance| instance.queued())
     }
 
     /// The response was read to its end.

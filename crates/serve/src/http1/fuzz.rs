@@ -34,8 +34,21 @@ pub(crate) fn messages(input: &[u8]) {
 
 fn all_at_once(bytes: &[u8]) -> (u64, Judged) {
     let mut messages = Messages::new(Scheme::Http);
-    let judged = messages.judge(bytes);
+    let judged = judge_all(&mut messages, bytes);
     (messages.latest(), judged)
+}
+
+/// Looks at all messages, one after the other.
+pub(super) fn judge_all(messages: &mut Messages, bytes: &[u8]) -> Judged {
+    let mut passed = 0;
+    loop {
+        let step = messages.judge(&bytes[passed..]);
+        passed += step.passed;
+        if step.passed == 0 || step.verdict != Verdict::More {
+            let verdict = step.verdict;
+            return Judged { passed, verdict };
+        }
+    }
 }
 
 fn in_pieces(pieces: &[&[u8]]) -> (u64, Judged) {
@@ -44,7 +57,7 @@ fn in_pieces(pieces: &[&[u8]]) -> (u64, Judged) {
     let mut verdict = Verdict::More;
     for piece in pieces {
         held.extend_from_slice(piece);
-        let step = messages.judge(&held);
+        let step = judge_all(&mut messages, &held);
         held.drain(..step.passed);
         passed += step.passed;
         verdict = step.verdict;
@@ -139,7 +152,12 @@ pub(crate) fn gate(input: &[u8]) {
         return;
     }
     if bytes.starts_with(PREFACE) {
-        assert!(read == bytes && error.is_none(), "HTTP/2 is not as it was");
+        // A stream's identifier may have been taken away.
+        let is_same = |(was, is): (&u8, &u8)| was == is || *is == 0;
+        assert!(
+            read.len() == bytes.len() && bytes.iter().zip(&read).all(is_same) && error.is_none(),
+            "HTTP/2 is not as it was"
+        );
         return;
     }
     let (_, Judged { passed, verdict }) = all_at_once(bytes);
@@ -182,7 +200,7 @@ fn through(pieces: Vec<&[u8]>, room: usize) -> (Vec<u8>, Option<io::ErrorKind>) 
     }
     RUNTIME.with(|runtime| {
         runtime.block_on(async {
-            let ledger = Arc::new(Ledger::default());
+            let ledger = Arc::new(Ledger::all_answered());
             let time = Duration::from_secs(3600);
             let mut gate = Gate::new(Client(pieces.into()), Scheme::Http, time, ledger);
             let (mut read, mut buffer) = (Vec::new(), vec![0; room]);

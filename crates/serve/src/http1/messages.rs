@@ -31,7 +31,8 @@ pub(super) struct Judged {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// What is left, if anything, is the beginning of a head: more is needed.
+    /// What is left, if anything, is the beginning of a head, of which more is needed, or
+    /// another message.
     More,
     /// The next head is refused.
     Head(Refusal),
@@ -53,16 +54,21 @@ impl Messages {
         self.heads
     }
 
-    /// Whether no content is under way, nor what follows CONNECT.
+    /// Whether the next byte is of another message than the latest: neither its content is under
+    /// way, nor what follows CONNECT.
     pub(super) fn is_between(&self) -> bool {
         matches!(self.state, State::Head(_))
     }
 
-    /// Looks at `bytes`, which begin after the last byte that passed.
+    /// Looks at `bytes`, which begin after the last byte that passed, as far as they are of one
+    /// message.
     pub(super) fn judge(&mut self, bytes: &[u8]) -> Judged {
         let mut passed = 0;
         let verdict = loop {
             let rest = &bytes[passed..];
+            if passed > 0 && self.is_between() {
+                break Verdict::More;
+            }
             match &mut self.state {
                 State::Head(scan) => match scan.advance(rest, self.scheme) {
                     Ok(Some(head)) => {

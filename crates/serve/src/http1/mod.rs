@@ -7,12 +7,16 @@
 //! of ours, which is answered with the refusal once the requests before it have been answered;
 //! a bad body breaks off, and its request is refused unless its answer has begun.
 //!
+//! A message is let through when the answer to the one before is done, so that hyper always sees a
+//! client that leaves. One that has only ended its side may wait for its answers for a second.
+//!
 //! It is stricter than the RFC asks where leniency is known to have been used in attacks:
 //! repeated `Content-Length` (even of one value), a `Host` that is not the target's authority,
 //! and empty elements in `Transfer-Encoding` are refused.
 
 mod bytes;
 mod chunked;
+mod ended;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
 mod gate;
@@ -24,6 +28,7 @@ mod refusal;
 mod tests;
 
 pub(crate) use self::bytes::is_target;
+pub(crate) use self::ended::Ended;
 pub(crate) use self::gate::Gate;
 pub(crate) use self::head::{FIELDS_MAX, METHOD_MAX, TARGET_MAX};
 pub(crate) use self::ledger::Ledger;

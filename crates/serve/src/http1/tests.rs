@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::{Instant, sleep};
 
+use super::fuzz::judge_all;
 use super::head::{FIELDS_MAX, HEAD_MAX, LINE_MAX, TARGET_MAX};
 use super::messages::{Judged, Messages, Verdict};
 use super::{Gate, Ledger};
@@ -21,7 +22,7 @@ fn judged(bytes: &[u8], pieces: &[usize]) -> (u64, Judged) {
     loop {
         let piece = pieces.next().map_or(bytes.len(), |length| *length);
         read = bytes.len().min(read + piece);
-        let step = messages.judge(&bytes[passed..read]);
+        let step = judge_all(&mut messages, &bytes[passed..read]);
         passed += step.passed;
         if step.verdict != Verdict::More || read == bytes.len() {
             let verdict = step.verdict;
@@ -197,9 +198,14 @@ proptest! {
 
 const TIME: Duration = Duration::from_secs(30);
 
+/// Answers are done at once.
 fn gate() -> (Gate<DuplexStream>, DuplexStream, Arc<Ledger>) {
+    gate_with(Ledger::all_answered())
+}
+
+fn gate_with(ledger: Ledger) -> (Gate<DuplexStream>, DuplexStream, Arc<Ledger>) {
     let (server, client) = tokio::io::duplex(1 << 20);
-    let ledger = Arc::new(Ledger::default());
+    let ledger = Arc::new(ledger);
     let gate = Gate::new(server, Scheme::Http, TIME, Arc::clone(&ledger));
     (gate, client, ledger)
 }
@@ -328,4 +334,153 @@ async fn the_end_waits_for_what_is_still_sent_but_not_for_ever() {
     let start = Instant::now();
     gate.shutdown().await.unwrap();
     assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
+/// What comes through now; nothing if it must wait.
+async fn now(gate: &mut Gate<DuplexStream>) -> Option<Vec<u8>> {
+    let mut buffer = vec![0; 4096];
+    let read = tokio::time::timeout(Duration::ZERO, gate.read(&mut buffer));
+    let count = read.await.ok()?.unwrap();
+    Some(buffer[..count].to_vec())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_waits_for_the_answer_to_the_one_before() {
+    let (mut gate, mut client, ledger) = gate_with(Ledger::default());
+    let get = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec();
+    let put = b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc".to_vec();
+    let begun = b"GET /b HT".to_vec();
+    let all = [&get[..], &put, &get, &begun].concat();
+    client.write_all(&all).await.unwrap();
+    for message in [&get, &put, &get] {
+        assert_eq!(now(&mut gate).await.as_ref(), Some(message));
+        assert_eq!(now(&mut gate).await, None);
+        // While it waits, no time runs.
+        sleep(2 * TIME).await;
+        assert_eq!(now(&mut gate).await, None);
+        ledger.done();
+    }
+    assert_eq!(now(&mut gate).await, None, "its head is not whole");
+    client
+        .write_all(b"TP/1.1\r\nHost: a\r\n\r\n")
+        .await
+        .unwrap();
+    let last = now(&mut gate).await.unwrap();
+    assert!(last.starts_with(b"GET /b HTTP/1.1\r\n"));
+}
+
+/// Whoever reads is woken by the answer's end alone.
+#[tokio::test]
+async fn the_answer_s_end_lets_the_next_one_through() {
+    let (mut gate, mut client, ledger) = gate_with(Ledger::default());
+    let get = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    client.write_all(&get.repeat(2)).await.unwrap();
+    let mut buffer = [0; 4096];
+    assert_eq!(gate.read(&mut buffer).await.unwrap(), get.len());
+    let next = tokio::spawn(async move { gate.read(&mut [0; 4096]).await.unwrap() });
+    tokio::task::yield_now().await;
+    assert!(!next.is_finished());
+    ledger.done();
+    assert_eq!(next.await.unwrap(), get.len());
+}
+
+/// What a client that ended its side has asked for before is answered, and the end comes after that.
+#[tokio::test(start_paused = true)]
+async fn the_end_waits_for_answers() {
+    let get = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec();
+    let put = b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc".to_vec();
+    for rest in [&b""[..], b"GET /b HT"] {
+        let (mut gate, mut client, ledger) = gate_with(Ledger::default());
+        let all = [&get[..], &put, &get, rest].concat();
+        client.write_all(&all).await.unwrap();
+        client.shutdown().await.unwrap();
+        for message in [&get, &put, &get] {
+            assert_eq!(now(&mut gate).await.as_ref(), Some(message));
+            ledger.arrive();
+            // All in all it is longer than the client may wait, but there is always something.
+            for _ in 0..3 {
+                sleep(Duration::from_millis(900)).await;
+                assert_eq!(now(&mut gate).await, None);
+                gate.write_all(b"x").await.unwrap();
+            }
+            ledger.done();
+        }
+        assert_eq!(now(&mut gate).await.unwrap(), b"");
+        // It may write as long as it likes.
+        gate.flush().await.unwrap();
+    }
+}
+
+/// Whoever reads is woken by the answer's end alone, and by the time's.
+#[tokio::test(start_paused = true)]
+async fn the_end_wakes_who_waits() {
+    for is_answered in [true, false] {
+        let (mut gate, mut client, ledger) = gate_with(Ledger::default());
+        client
+            .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            .await
+            .unwrap();
+        client.shutdown().await.unwrap();
+        assert!(now(&mut gate).await.is_some());
+        let start = Instant::now();
+        let end = tokio::spawn(async move { gate.read(&mut [0; 64]).await.unwrap() });
+        sleep(Duration::from_millis(10)).await;
+        assert!(!end.is_finished());
+        if is_answered {
+            ledger.done();
+        }
+        assert_eq!(end.await.unwrap(), 0);
+        let wanted = if is_answered { 10 } else { 1_000 };
+        assert_eq!(start.elapsed().as_millis(), wanted);
+    }
+}
+
+/// No answer can make good what will never come.
+#[tokio::test(start_paused = true)]
+async fn the_end_within_a_content_does_not_wait() {
+    let (mut gate, mut client, ledger) = gate_with(Ledger::default());
+    client
+        .write_all(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nab")
+        .await
+        .unwrap();
+    client.shutdown().await.unwrap();
+    assert!(now(&mut gate).await.is_some());
+    ledger.arrive();
+    assert_eq!(now(&mut gate).await.unwrap(), b"");
+    // But the answer has its time.
+    gate.flush().await.unwrap();
+    sleep(Duration::from_secs(1)).await;
+    assert!(gate.flush().await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_leaves_is_seen_to_whatever_was_asked_besides() {
+    let get = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    for times in [1, 2, 1_000] {
+        let (mut gate, mut client, _) = gate_with(Ledger::default());
+        client.write_all(&get.repeat(times)).await.unwrap();
+        let mut buffer = [0; 4096];
+        assert_eq!(gate.read(&mut buffer).await.unwrap(), get.len());
+        drop(client);
+        assert_eq!(gate.read(&mut buffer).await.unwrap(), 0, "{times}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_taken_in_ahead_has_a_limit() {
+    let (mut gate, mut client, ledger) = gate_with(Ledger::default());
+    let put = b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n".to_vec();
+    let get = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    client.write_all(&[&get[..], &put].concat()).await.unwrap();
+    assert_eq!(now(&mut gate).await.unwrap(), get);
+    let content = vec![b'x'; 1_000_000];
+    client.write_all(&content).await.unwrap();
+    assert_eq!(now(&mut gate).await, None);
+    let more = tokio::time::timeout(Duration::ZERO, client.write_all(&content));
+    assert!(more.await.is_err(), "the client waits");
+    ledger.done();
+    let mut read = 0;
+    while read < put.len() + content.len() {
+        read += now(&mut gate).await.unwrap().len();
+    }
 }

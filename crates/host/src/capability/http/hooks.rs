@@ -106,9 +106,7 @@ impl WasiHttpHooks for Hooks {
             }
             let response = response?;
             // It counts as an outgoing request until its body is dropped.
-            let response = response.map(|body| {
-                IdleBody::new(body, gap, || Error::ConnectionReadTimeout, place).boxed_unsync()
-            });
+            let response = response.map(|body| IdleBody::new(body, gap, place).boxed_unsync());
             Ok((response, Box::new(async { Ok(()) }) as Io))
         })
     }

@@ -15,22 +15,19 @@ use wasmtime_wasi_http::Error;
 /// The clock runs only while somebody waits for the next frame: a guest that does not read is
 /// its own matter. `G` is held until the body is dropped.
 #[derive(Debug)]
-pub struct IdleBody<G> {
+pub(super) struct IdleBody<G> {
     body: Incoming,
     gap: Duration,
     waiting: Option<Pin<Box<Sleep>>>,
-    late: fn() -> Error,
     _guard: G,
 }
 
 impl<G> IdleBody<G> {
-    /// Wraps `body`; `late` makes the error of a gap that was too long.
-    pub fn new(body: Incoming, gap: Duration, late: fn() -> Error, guard: G) -> IdleBody<G> {
+    pub(super) fn new(body: Incoming, gap: Duration, guard: G) -> IdleBody<G> {
         IdleBody {
             body,
             gap,
             waiting: None,
-            late,
             _guard: guard,
         }
     }
@@ -54,7 +51,7 @@ impl<G: Unpin> Body for IdleBody<G> {
             .waiting
             .get_or_insert_with(|| Box::pin(tokio::time::sleep(gap)));
         ready!(waiting.as_mut().poll(cx));
-        Poll::Ready(Some(Err((this.late)())))
+        Poll::Ready(Some(Err(Error::ConnectionReadTimeout)))
     }
 
     fn is_end_stream(&self) -> bool {

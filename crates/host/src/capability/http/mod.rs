@@ -18,4 +18,4 @@ mod policy;
 
 pub(crate) use client::{HttpClient, Tls};
 pub(crate) use hooks::Hooks;
-pub use idle::IdleBody;
+use idle::IdleBody;

@@ -65,7 +65,7 @@ impl State {
 impl Roll {
     pub(super) fn new(meter: CpuMeter) -> Roll {
         Roll {
-            link: Arc::default(),
+            link: Arc::new(Link::new(meter.clone())),
             meter,
             state: Mutex::default(),
         }
