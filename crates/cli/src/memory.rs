@@ -15,6 +15,19 @@ pub(crate) fn for_guests() -> ByteSize {
     ByteSize(in_all().0 / 4 * 3)
 }
 
+/// For each connection so much must be there: sixteen times what it may have us hold unread.
+const OF_CONNECTION: u64 = 1 << 20;
+
+/// Connections at once that there is room for.
+pub(crate) fn connections_max() -> usize {
+    usize::try_from(in_all().0 / OF_CONNECTION).unwrap_or(usize::MAX)
+}
+
+/// What connections may send unread beyond what each may: as much as half of them at their most.
+pub(crate) fn for_windows() -> usize {
+    usize::try_from(in_all().0 / 32).unwrap_or(usize::MAX)
+}
+
 /// What the machine has, or the control group if that has less.
 pub(crate) fn in_all() -> ByteSize {
     static IN_ALL: OnceLock<ByteSize> = OnceLock::new();
@@ -75,6 +88,9 @@ mod tests {
         assert_eq!(total("MemTotal: much"), None);
         assert!(for_guests().0 > 1 << 20);
         assert!(for_guests() < in_all());
+        // What clients send unread: 64 KiB of each connection, and what is lent beyond.
+        let unread = connections_max() * (64 << 10) + for_windows();
+        assert!(unread as u64 <= in_all().0 / 10);
     }
 
     #[test]

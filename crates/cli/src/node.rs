@@ -42,8 +42,9 @@ pub(crate) fn async_runtime() -> Result<tokio::runtime::Runtime, CliError> {
 const DESCRIPTORS_KEPT: u64 = 256;
 
 /// Raises the number of descriptors to what the system allows, and lowers `connections` to what
-/// then fits; a guest's outgoing calls need some, too.
+/// then fits, and to what there is memory for; a guest's outgoing calls need descriptors, too.
 pub(crate) fn connections_that_fit(connections: usize) -> usize {
+    let connections = connections.min(memory::connections_max());
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
         let raised = Rlimit {
@@ -89,7 +90,12 @@ pub(crate) fn announce(server: &Server, admin: Option<&Admin>, connections: usiz
         eprintln!("metrics and health on http://{}", admin.addr());
     }
     let fit = server.connections_max();
-    if fit < connections {
+    if fit < connections && fit == memory::connections_max() {
+        error::print_warning(&format!(
+            "there is memory for {fit} connections at once, not {connections}"
+        ));
+        error::print_hint("one takes 1 MiB: set `connections` in `[limits]` of the node file");
+    } else if fit < connections {
         error::print_warning(&format!(
             "the descriptors of this process allow {fit} connections at once, not {connections}"
         ));

@@ -19,6 +19,7 @@ use crate::node::Node;
 use crate::patience::Patience;
 use crate::request::Peer;
 use crate::untaken::Untaken;
+use crate::windows::Window;
 
 /// How long a connection that was told to end may go on without a request.
 const LAST_WORDS: Duration = Duration::from_secs(10);
@@ -42,6 +43,8 @@ pub(crate) struct Party {
     pub(crate) peer: Peer,
     /// What it may leave untaken.
     pub(crate) share: Share,
+    /// What it may send unread.
+    pub(crate) window: Window,
 }
 
 /// Speaks HTTP on connections, whatever is below: TCP, or TLS.
@@ -72,10 +75,8 @@ impl Protocols {
             // has the 4 KiB of RFC 7541.)
             .max_header_list_size(64 << 10)
             .max_frame_size(16 << 10)
-            // What a client may send before its content is read; fixed, so that it cannot have
-            // us make them larger. One stream cannot take all that the connection has.
-            .initial_stream_window_size(256 << 10)
-            .initial_connection_window_size(1 << 20)
+            // What a client may send before its content is read is set for each connection; it
+            // cannot have us make it larger.
             .adaptive_window(false)
             // Of an answer that the client does not take, for each stream.
             .max_send_buf_size(64 << 10)
@@ -104,16 +105,28 @@ impl Protocols {
             write_time,
             idle_time,
         } = self.options;
-        let Party { peer, share } = party;
+        let Party {
+            peer,
+            share,
+            window,
+        } = party;
         let ledger = Arc::new(Ledger::default());
         let untaken = Untaken::new(share, write_time);
         let answers = Answers::new(Arc::clone(&ledger), Arc::clone(&untaken));
+        let mut builder = self.builder.clone();
+        builder
+            .http2()
+            .initial_stream_window_size(window.stream_bytes())
+            .initial_connection_window_size(window.bytes());
         let service = service_fn({
             let (ledger, answers) = (Arc::clone(&ledger), Arc::clone(&answers));
             move |request| {
                 let under_way = answers.begin();
                 let number = under_way.number();
                 let is_h2 = ledger.is_h2();
+                if !is_h2 {
+                    window.give_back();
+                }
                 let ledger = Arc::clone(&ledger);
                 let refused = move || ledger.refusal_of(number);
                 let answer = node.answer(request, peer, refused);
@@ -128,7 +141,7 @@ impl Protocols {
         });
         let stream = Patience::new(stream, write_time);
         let stream = Gate::new(stream, peer.scheme, header_time, Arc::clone(&ledger));
-        let connection = self.builder.serve_connection(TokioIo::new(stream), service);
+        let connection = builder.serve_connection(TokioIo::new(stream), service);
         let mut connection = std::pin::pin!(connection);
         let look_every = LOOK_EVERY.min(write_time.min(idle_time) / 4);
         let mut look = tokio::time::interval(look_every.max(Duration::from_millis(1)));

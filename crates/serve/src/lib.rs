@@ -60,6 +60,7 @@ mod telemetry;
 mod tls;
 mod untaken;
 mod validity;
+mod windows;
 
 pub use activate::{ActivateError, AppTerms, Runtime, RuntimeOptions, activate};
 pub use admin::Admin;

@@ -17,6 +17,7 @@ use crate::log::{Level, Message};
 use crate::node::Node;
 use crate::request::{Peer, Scheme};
 use crate::tls::Tls;
+use crate::windows::{Window, Windows};
 
 /// An address to listen on.
 #[derive(Debug, Clone)]
@@ -45,11 +46,14 @@ pub struct ServerOptions {
     pub connections_per_client_max: usize,
     /// How long draining may take.
     pub drain: Duration,
+    /// Bytes that connections of HTTP/2 may send unread, together, beside 64 KiB of each. Half of
+    /// them for one client.
+    pub windows_bytes: usize,
 }
 
 impl Default for ServerOptions {
     /// No address yet; 30 s for a head or a handshake, 60 s without a byte taken, 120 s without a
-    /// request, 10,000 connections and 1,000 of each client, 10 s to drain.
+    /// request, 10,000 connections and 1,000 of each client, 10 s to drain, 64 MiB unread.
     fn default() -> ServerOptions {
         ServerOptions {
             endpoints: Vec::new(),
@@ -59,6 +63,7 @@ impl Default for ServerOptions {
             connections_max: 10_000,
             connections_per_client_max: 1_000,
             drain: Duration::from_secs(10),
+            windows_bytes: 64 << 20,
         }
     }
 }
@@ -189,6 +194,7 @@ impl Server {
             protocols: Protocols::new(self.options.connection()),
             places: Arc::new(Semaphore::new(self.options.connections_max)),
             clients: Clients::new(self.options.connections_per_client_max),
+            windows: Windows::new(self.options.windows_bytes),
             handshake_time: self.options.header_time,
             node: Arc::clone(&node),
         });
@@ -214,6 +220,7 @@ struct Door {
     protocols: Protocols,
     places: Arc<Semaphore>,
     clients: Arc<Clients>,
+    windows: Arc<Windows>,
     handshake_time: Duration,
     node: Arc<Node>,
 }
@@ -246,6 +253,14 @@ impl Place {
             Some(counted) => counted.share(),
             None => Share::of_proxy(),
         }
+    }
+}
+
+impl Door {
+    /// What a connection of `client` may send unread.
+    fn window(&self, client: SocketAddr) -> Window {
+        let is_proxy = self.node.proxies().trusts(client.ip());
+        self.windows.open(Some(client.ip()).filter(|_| !is_proxy))
     }
 }
 
@@ -294,6 +309,7 @@ fn connect(
                 scheme,
             },
             share: place.share(),
+            window: door.window(client),
         };
         let node = Arc::clone(&door.node);
         match tls {

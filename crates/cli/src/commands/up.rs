@@ -23,7 +23,7 @@ use crate::error::{self, CliError};
 use crate::node::{self, AbortOnDrop};
 use crate::progress::Terminal;
 use crate::stop::Stop;
-use crate::{Outcome, code, paths};
+use crate::{Outcome, code, memory, paths};
 
 pub(crate) fn main(args: &Up) -> Outcome {
     let project = Arc::new(Project::find(args)?);
@@ -37,8 +37,10 @@ async fn up(args: &Up, project: Arc<Project>) -> Outcome {
     let mut stop = Stop::listen()?;
     let telemetry = node::telemetry()?;
     let mut options = ServerOptions::new(args.addr);
-    let connections = options.connections_max;
+    // On a developer's machine fewer are no matter.
+    let connections = options.connections_max.min(memory::connections_max());
     options.connections_max = node::connections_that_fit(connections);
+    options.windows_bytes = memory::for_windows();
     let server = Server::bind(options).await.map_err(|error| {
         let hint = format!("{} (`--addr`)", error.hint());
         CliError::from_parts(&error, Some(hint))

@@ -28,7 +28,7 @@ use crate::error::{self, CliError};
 use crate::node::{self, AbortOnDrop};
 use crate::progress::Terminal;
 use crate::stop::Stop;
-use crate::{Outcome, code, paths};
+use crate::{Outcome, code, memory, paths};
 
 pub(crate) fn main(args: &Serve) -> Outcome {
     let file = NodeFile::read(&args.node)?;
@@ -108,6 +108,7 @@ impl NodeFile {
             endpoints: plain.chain(secure).collect(),
             connections_max: node::connections_that_fit(self.config.limits.connections as usize),
             connections_per_client_max: self.config.limits.connections_per_client as usize,
+            windows_bytes: memory::for_windows(),
             ..ServerOptions::default()
         }
     }
