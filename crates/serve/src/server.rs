@@ -496,4 +496,59 @@ mod tests {
         assert!(kinds.contains(&0), "DATA: {kinds:?}");
         assert!(kinds.contains(&7), "GOAWAY: {kinds:?}");
     }
+
+    /// Reads frames until the answer to a ping: what the connection and each stream may send.
+    async fn windows(stream: &mut TcpStream) -> (u32, u32) {
+        let (mut connection, mut each) = (65_535, 65_535);
+        let mut pings = 0;
+        while pings < 2 {
+            let mut header = [0; 9];
+            stream.read_exact(&mut header).await.unwrap();
+            let [a, b, c, kind, flags, ..] = header;
+            let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+            stream.read_exact(&mut payload).await.unwrap();
+            let number = |bytes: &[u8]| u32::from_be_bytes(bytes.try_into().unwrap());
+            match kind {
+                4 if flags == 0 => {
+                    let settings = payload.chunks(6);
+                    for setting in settings.filter(|setting| setting[1] == 4) {
+                        each = number(&setting[2..]);
+                    }
+                }
+                8 => connection += number(&payload),
+                6 => {
+                    // What was to be said at first is said by the second one.
+                    pings += 1;
+                    stream.write_all(PING).await.unwrap();
+                }
+                _ => {}
+            }
+        }
+        (connection, each)
+    }
+
+    const PING: &[u8] = b"\0\0\x08\x06\0\0\0\0\0________";
+
+    #[tokio::test]
+    async fn windows_are_lent_as_long_as_there_are_some() {
+        const ALL: u32 = 4 << 20;
+        let addr = serve(|options| options.windows_bytes = ALL as usize).await;
+        let mut open = Vec::new();
+        let mut given = Vec::new();
+        for _ in 0..60 {
+            let mut stream = TcpStream::connect(addr).await.unwrap();
+            let settings = b"\0\0\0\x04\0\0\0\0\0";
+            let hello = [PREFACE, settings, PING].concat();
+            stream.write_all(&hello).await.unwrap();
+            let (connection, each) = windows(&mut stream).await;
+            // A connection's own grows by steps, as content comes.
+            assert!(each <= connection / 2, "{each} of {connection}");
+            given.push(connection);
+            open.push(stream);
+        }
+        assert_eq!(given[0], (64 << 10) + ALL / 2 / 8);
+        let sum: u32 = given.iter().sum();
+        assert!(sum <= ALL / 2 + 60 * (64 << 10), "{given:?}");
+        assert!(given[59] < given[0] / 2, "{given:?}");
+    }
 }
