@@ -9,6 +9,7 @@ mod lexer;
 mod links;
 mod markdown;
 mod modules;
+mod promises;
 mod sources;
 mod tree;
 
@@ -35,6 +36,7 @@ Usage: cargo xtask tidy
   links     relative links and anchors in .md files lead somewhere; paths named there exist
   sources   files over 800 lines, marker words, ignored tests, binary files, a developer's paths
   adr       docs/adr/README.md lists every decision
+  promises  the tests that docs/guides/security.md names are there
 
 Each problem is a line `file:line: message`. The exit code is 1 if there is one.
 ";
@@ -108,6 +110,7 @@ fn check(tree: &Tree) -> Vec<Problem> {
     problems.extend(links::check(tree));
     problems.extend(sources::check(tree));
     problems.extend(adr::check(tree));
+    problems.extend(promises::check(tree));
     problems.sort();
     problems.dedup();
     problems

@@ -537,6 +537,63 @@ hosts = ["large.example"]
     assert_eq!(metric(admin, line).await, Some(1.0));
 }
 
+/// The ceiling over all apps: three quarters of what there is, or what the node file says.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_over_its_memory_gives_503_for_whatever_app() {
+    let node = |limits: &str| {
+        let sandbox = crate::sandbox();
+        sandbox.copy(P2_PURE.file(), "kitchen.wasm");
+        let app = |name| {
+            format!("[app.{name}]\nsource = \"kitchen.wasm\"\nhosts = [\"{name}.example\"]\n")
+        };
+        let head = "node = 1\nlisten = [\"127.0.0.1:0\"]\nadmin = \"127.0.0.1:0\"\n";
+        Serving::start(
+            sandbox,
+            &format!("{head}{limits}{}{}", app("one"), app("two")),
+        )
+    };
+    let limit = r#"wharf_guest_memory_limit_bytes{app=""}"#;
+    let serving = node("");
+    let default = metric(serving.admin(), limit).await.unwrap();
+    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap();
+    let machine: f64 = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:")?.strip_suffix("kB"))
+        .map(|kib| kib.trim().parse().unwrap())
+        .unwrap();
+    assert!(default <= machine * 1024.0 * 0.75, "{default}");
+    drop(serving);
+
+    let serving = node("[limits]\nmemory = \"3MiB\"\n");
+    let admin = serving.admin();
+    assert_eq!(metric(admin, limit).await, Some(3.0 * 1024.0 * 1024.0));
+    let mut held = Vec::new();
+    let refused = loop {
+        let mut client = Client::connect(serving.addr, Wire::H1).await;
+        let request = Request::get("/unfinished").header("host", "one.example");
+        let answer = client.open(request.body(full("")).unwrap()).await;
+        if answer.status() != 200 {
+            break answer;
+        }
+        held.push((client, answer));
+        assert!(held.len() < 100, "no ceiling");
+    };
+    assert!(!held.is_empty());
+    assert_eq!(refused.status(), 503);
+    assert_eq!(refused.headers()["retry-after"], "1");
+    // The other app has no memory of its own, either.
+    assert_eq!(serving.get("two.example", "/unfinished").await.status, 503);
+    let used = metric(admin, r#"wharf_guest_memory_bytes{app=""}"#).await;
+    assert!(used.unwrap() <= 3.0 * 1024.0 * 1024.0, "{used:?}");
+    drop(held);
+    crate::up_client::within("room", async {
+        while serving.get("two.example", "/").await.status != 200 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_admin_address_tells_health_and_takes_no_name_but_its_own() {
     let sandbox = crate::sandbox();

@@ -229,6 +229,44 @@ async fn pauses_cost_no_cpu_time() {
     }
 }
 
+/// CPU time of a process, in the kernel's ticks.
+fn cpu_ticks(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    // The name, in parentheses, may hold anything.
+    let fields: Vec<_> = stat
+        .rsplit(')')
+        .next()
+        .unwrap()
+        .split_whitespace()
+        .collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+/// The spinners do not end before the test does.
+#[tokio::test(flavor = "multi_thread")]
+async fn good_requests_are_answered_while_guests_spin() {
+    // Three seconds, far more than good requests take.
+    const SPUN: u64 = 300;
+    for kitchen in KITCHENS {
+        let up = kitchen.up_with("limits = { cpu = \"1h\", time = \"1h\" }");
+        let addr = up.addr;
+        let before = cpu_ticks(up.server.id());
+        let spinning: Vec<_> = (0..4)
+            .map(|_| tokio::spawn(async move { get(addr, "/loop").await.status }))
+            .collect();
+        let mut served = 0;
+        while served < 20 || cpu_ticks(up.server.id()) - before < SPUN {
+            let hello = get(addr, "/hello").await;
+            assert_eq!(hello.status, 200, "{kitchen}: {}", hello.text());
+            served += 1;
+        }
+        for client in spinning {
+            assert!(!client.is_finished(), "{kitchen}: it spins on");
+            client.abort();
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn guests_that_spin_do_not_shut_others_out() {
     for kitchen in KITCHENS {

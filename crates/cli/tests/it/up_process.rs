@@ -1,10 +1,12 @@
 //! The process: its first line, its port, its signals, its end.
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
 
 use rustix::process::Signal;
 
+use crate::serve_node::Serving;
 use crate::up_client::{Answer, Client, Raw, WIRES, Wire, get, get_request, read_until, within};
 use crate::up_kitchen::{KITCHENS, P2_PURE, P3_PURE, Up, sandbox};
 
@@ -82,6 +84,35 @@ async fn no_other_port_is_open() {
         up.logged(|line| line["msg"] == "serving");
         assert_eq!(get(up.addr, "/hello").await.status, 200);
         assert_eq!(open_ports(up.server.id()), [up.addr.port()]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_opens_the_ports_that_its_file_says() {
+    for admin in ["none", "127.0.0.1:0"] {
+        let sandbox = sandbox();
+        sandbox.copy(P3_PURE.file(), "kitchen.wasm");
+        let serving = Serving::start(
+            sandbox,
+            &format!(
+                "node = 1\nlisten = [\"127.0.0.1:0\", \"127.0.0.2:0\"]\nadmin = \"{admin}\"\n\
+                 [app.kitchen]\nsource = \"kitchen.wasm\"\n"
+            ),
+        );
+        assert_eq!(get(serving.addr, "/hello").await.status, 200);
+        let told = serving.server.wait_for_line(
+            |line| line.starts_with("listening on http://127.0.0.2:"),
+            Duration::from_secs(60),
+        );
+        let second: SocketAddr = told["listening on http://".len()..].parse().unwrap();
+        let mut wanted = vec![serving.addr.port(), second.port()];
+        if admin != "none" {
+            wanted.push(serving.admin().port());
+        }
+        wanted.sort();
+        let mut open = open_ports(serving.server.id());
+        open.sort();
+        assert_eq!(open, wanted, "{admin}");
     }
 }
 

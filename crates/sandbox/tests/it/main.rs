@@ -10,16 +10,23 @@ mod attempts;
 
 use std::process::{Command, Output, Stdio};
 
-use wharf_sandbox::{Confinement, Limits, Sandbox};
+use wharf_sandbox::{Confinement, Limits, Piece, Sandbox};
 
 /// Tells the program that it is the one that is confined, and what to try.
 const ATTEMPT: &str = "WHARF_SANDBOX_ATTEMPT";
+/// The one piece that confines it, if not both do.
+const PIECE: &str = "WHARF_SANDBOX_PIECE";
 
 /// Starts this very program to try `name`.
 fn confined(name: &str) -> Output {
+    confined_by("both", name)
+}
+
+fn confined_by(piece: &str, name: &str) -> Output {
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "the_confined_process", "--nocapture"])
         .env(ATTEMPT, name)
+        .env(PIECE, piece)
         .stdin(Stdio::null())
         .output()
         .unwrap()
@@ -44,7 +51,11 @@ fn the_confined_process() {
             file_bytes: Some(1 << 20),
         },
     };
-    let confinement = sandbox.enter();
+    let confinement = match std::env::var(PIECE).unwrap().as_str() {
+        "Landlock" => sandbox.enter_with(Piece::Landlock),
+        "seccomp" => sandbox.enter_with(Piece::Seccomp),
+        _ => sandbox.enter(),
+    };
     eprintln!("confined by {confinement}");
     match attempt(&before) {
         Ok(()) => eprintln!("outcome: it went through"),
@@ -72,6 +83,46 @@ fn what_is_forbidden_is_refused() {
     let forbidden = |name: &str| !name.starts_with("may ") && name != "panic";
     for (name, _) in attempts::ALL.iter().filter(|(name, _)| forbidden(name)) {
         let outcome = outcome(&confined(name));
+        assert!(outcome.starts_with("refused"), "{name}: {outcome}");
+    }
+}
+
+/// What Landlock refuses, by the version from which on it does.
+const BY_LANDLOCK: &[(u32, &str)] = &[
+    (1, "read a file"),
+    (1, "read its own memory map"),
+    (1, "list a folder"),
+    (1, "write a file"),
+    (1, "append to a device"),
+    (1, "start a program"),
+    (1, "become a program"),
+    (1, "trace its parent"),
+    (1, "do so on a thread of its own"),
+    (4, "connect"),
+    (4, "listen"),
+    (6, "signal its parent"),
+];
+
+#[test]
+fn landlock_alone_closes_files_and_the_network() {
+    let version = Confinement::of_this_machine().landlock;
+    for (since, name) in BY_LANDLOCK {
+        let output = confined_by("Landlock", name);
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(text.contains("no seccomp"), "{text}");
+        let refused = outcome(&output).starts_with("refused");
+        assert!(refused || version < *since, "{name}: {text}");
+    }
+}
+
+#[test]
+fn seccomp_alone_closes_files_and_the_network() {
+    let forbidden = |name: &str| !name.starts_with("may ") && name != "panic";
+    for (name, _) in attempts::ALL.iter().filter(|(name, _)| forbidden(name)) {
+        let output = confined_by("seccomp", name);
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(text.contains("confined by no Landlock, seccomp"), "{text}");
+        let outcome = outcome(&output);
         assert!(outcome.starts_with("refused"), "{name}: {outcome}");
     }
 }
