@@ -38,6 +38,12 @@ pub(crate) struct DebianPackage {
     pub(crate) program: &'static str,
 }
 
+/// What building needs beside Rust and a C compiler: jemalloc's own build.
+pub(crate) const BUILD_PROGRAMS: &[DebianPackage] = &[DebianPackage {
+    name: "make",
+    program: "make",
+}];
+
 /// What the tests start beside our own programs. A test that needs another
 /// one adds its line here.
 pub(crate) const PROGRAMS: &[DebianPackage] = &[
@@ -95,6 +101,21 @@ pub(crate) fn plan(purpose: Purpose, machine: &Machine) -> Vec<Action> {
     if !targets.is_empty() {
         actions.push(Action::RustTargets(targets));
     }
+    let programs = match purpose {
+        Purpose::Demo => &[],
+        Purpose::Test => PROGRAMS,
+    };
+    let mut packages: Vec<_> = BUILD_PROGRAMS
+        .iter()
+        .chain(programs)
+        .filter(|package| !machine.programs.contains(package.program))
+        .map(|package| package.name)
+        .collect();
+    let by_hand = machine.is_ubuntu && packages.contains(&browser::PROGRAM);
+    packages.retain(|name| !by_hand || *name != browser::PROGRAM);
+    if !packages.is_empty() {
+        actions.push(Action::DebianPackages(packages));
+    }
     if purpose == Purpose::Demo {
         return actions;
     }
@@ -105,16 +126,6 @@ pub(crate) fn plan(purpose: Purpose, machine: &Machine) -> Vec<Action> {
         .collect();
     if !components.is_empty() {
         actions.push(Action::RustComponents(components));
-    }
-    let mut packages: Vec<_> = PROGRAMS
-        .iter()
-        .filter(|package| !machine.programs.contains(package.program))
-        .map(|package| package.name)
-        .collect();
-    let by_hand = machine.is_ubuntu && packages.contains(&browser::PROGRAM);
-    packages.retain(|name| !by_hand || *name != browser::PROGRAM);
-    if !packages.is_empty() {
-        actions.push(Action::DebianPackages(packages));
     }
     if by_hand {
         actions.push(Action::BrowserByHand);
@@ -263,6 +274,7 @@ mod tests {
             targets: owned(TARGETS),
             components: owned(&["rustfmt", "clippy"]),
             programs: owned(&[
+                "make",
                 "node",
                 "npm",
                 "curl",
@@ -284,10 +296,13 @@ mod tests {
     }
 
     #[test]
-    fn a_fresh_machine_needs_only_targets_for_the_demo() {
+    fn a_fresh_machine_needs_only_targets_and_make_for_the_demo() {
         assert_eq!(
             plan(Purpose::Demo, &Machine::default()),
-            [Action::RustTargets(TARGETS.to_vec())]
+            [
+                Action::RustTargets(TARGETS.to_vec()),
+                Action::DebianPackages(vec!["make"]),
+            ]
         );
     }
 
@@ -296,6 +311,7 @@ mod tests {
         let actions = plan(Purpose::Test, &Machine::default());
         let place = |wanted: &Action| actions.iter().position(|action| action == wanted).unwrap();
         let packages = Action::DebianPackages(vec![
+            "make",
             "nodejs",
             "npm",
             "curl",

@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Command;
 
-use super::action::{COMPONENTS, PROGRAMS, TARGETS};
+use super::action::{BUILD_PROGRAMS, COMPONENTS, PROGRAMS, TARGETS};
 use super::{Purpose, browser};
 use crate::process;
 use crate::workspace::Workspace;
@@ -35,31 +35,36 @@ impl Machine {
         let sysroot =
             process::output(process::command(workspace, "rustc").args(["--print", "sysroot"]))
                 .unwrap_or_default();
+        let programs = match purpose {
+            Purpose::Demo => &[],
+            Purpose::Test => PROGRAMS,
+        };
         let mut machine = Self {
             has_rustup: process::find_program(workspace, "rustup").is_some(),
             targets: installed_targets(Path::new(sysroot.trim())),
+            has_apt: process::find_program(workspace, "apt-get").is_some(),
+            is_root: process::output(Command::new("id").arg("-u"))
+                .is_some_and(|id| id.trim() == "0"),
+            programs: BUILD_PROGRAMS
+                .iter()
+                .chain(programs)
+                .map(|package| package.program)
+                .chain(["wasm-opt", "cargo-deny"])
+                .filter(|program| match *program {
+                    browser::PROGRAM => browser::find(workspace).is_some(),
+                    program => process::find_program(workspace, program).is_some(),
+                })
+                .map(str::to_owned)
+                .collect(),
             ..Self::default()
         };
         if purpose == Purpose::Demo {
             return machine;
         }
-        machine.has_apt = process::find_program(workspace, "apt-get").is_some();
-        machine.is_root =
-            process::output(Command::new("id").arg("-u")).is_some_and(|id| id.trim() == "0");
         machine.components = COMPONENTS
             .iter()
             .filter(|component| runs(workspace, component.program))
             .map(|component| component.name.to_owned())
-            .collect();
-        machine.programs = PROGRAMS
-            .iter()
-            .map(|package| package.program)
-            .chain(["wasm-opt", "cargo-deny"])
-            .filter(|program| match *program {
-                browser::PROGRAM => browser::find(workspace).is_some(),
-                program => process::find_program(workspace, program).is_some(),
-            })
-            .map(str::to_owned)
             .collect();
         machine.is_ubuntu = std::fs::read_to_string("/etc/os-release")
             .is_ok_and(|text| text.lines().any(|line| line == "ID=ubuntu"));

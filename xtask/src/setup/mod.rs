@@ -28,7 +28,7 @@ Options:
   --for demo|test   Whose needs to meet [default: test]
   --plan            Only say what would be done
 
-Demo:  the Rust targets wasm32-wasip1, wasm32-wasip2, wasm32-unknown-unknown
+Demo:  the Rust targets wasm32-wasip1, wasm32-wasip2, wasm32-unknown-unknown; make from Debian
 Test:  those; rustfmt and clippy; Debian packages (nodejs, npm, curl, nghttp2-client,
        python3-pip, chromium); wasm-opt from npm and cargo-deny from crates.io, into target/tools;
        playwright-core from npm, into tests/browser
