@@ -38,12 +38,24 @@ pub(crate) fn async_runtime() -> Result<tokio::runtime::Runtime, CliError> {
         .map_err(|error| CliError::new(format!("cannot start the async runtime: {error}")))
 }
 
-/// Descriptors that are not for clients: files, children, connections of guests, the operator.
+/// Descriptors that are for neither clients nor guests: code, files that are served, children,
+/// the operator.
 const DESCRIPTORS_KEPT: u64 = 256;
+/// As many as guests have at most: nobody said that they need more.
+const DESCRIPTORS_OF_GUESTS_MAX: u64 = 65_536;
 
-/// Raises the number of descriptors to what the system allows, and lowers `connections` to what
-/// then fits, and to what there is memory for; a guest's outgoing calls need descriptors, too.
-pub(crate) fn connections_that_fit(connections: usize) -> usize {
+/// How the descriptors of this process are divided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Descriptors {
+    /// Connections of clients at once.
+    pub(crate) connections: usize,
+    /// Files, sockets and connections of all guests at once.
+    pub(crate) guests: u64,
+}
+
+/// Raises the number of descriptors to what the system allows, and divides them: `connections` is
+/// lowered to what fits beside those of guests, and to what there is memory for.
+pub(crate) fn divide_descriptors(connections: usize) -> Descriptors {
     let connections = connections.min(memory::connections_max());
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
@@ -55,14 +67,20 @@ pub(crate) fn connections_that_fit(connections: usize) -> usize {
             limit = raised;
         }
     }
-    let Some(descriptors) = limit.current else {
-        return connections;
-    };
+    divided(limit.current.unwrap_or(u64::MAX), connections)
+}
+
+/// A quarter of what is not kept is for guests, and what they cannot use is for clients.
+fn divided(descriptors: u64, connections: usize) -> Descriptors {
     let fit = descriptors
         .saturating_sub(DESCRIPTORS_KEPT)
         .max(descriptors / 2);
-    let fit = usize::try_from(fit / 4 * 3).unwrap_or(usize::MAX).max(1);
-    connections.min(fit)
+    let guests = (fit / 4).min(DESCRIPTORS_OF_GUESTS_MAX);
+    let clients = usize::try_from(fit - guests).unwrap_or(usize::MAX).max(1);
+    Descriptors {
+        connections: connections.min(clients),
+        guests,
+    }
 }
 
 /// Starts to listen for the operator.
@@ -125,10 +143,11 @@ pub(crate) fn start_log(
     Ok(log)
 }
 
-/// The engine and the pools, with `memory` for all guests together, of which none reaches
-/// `admin`.
+/// The engine and the pools, with `memory` and `descriptors` for all guests together, of which none
+/// reaches `admin`.
 pub(crate) fn runtime(
     memory: Option<ByteSize>,
+    descriptors: u64,
     admin: Option<SocketAddr>,
     log: &Log,
     metrics: &Metrics,
@@ -150,6 +169,7 @@ pub(crate) fn runtime(
         cache: paths::code_cache()?,
         compiler: paths::compiler()?,
         memory: memory.unwrap_or_else(memory::for_guests),
+        descriptors,
         log: log.clone(),
         metrics: metrics.clone(),
         admin,
@@ -192,5 +212,29 @@ impl AbortOnDrop {
 impl Drop for AbortOnDrop {
     fn drop(&mut self) {
         self.0.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_guests_and_the_node_have_descriptors() {
+        let check = |descriptors: u64, asked: usize, connections: usize, guests: u64| {
+            let expected = Descriptors {
+                connections,
+                guests,
+            };
+            assert_eq!(divided(descriptors, asked), expected, "{descriptors}");
+        };
+        check(64, 10_000, 24, 8);
+        check(256, 10_000, 96, 32);
+        check(1024, 10_000, 576, 192);
+        check(65_536, 10_000, 10_000, 16_320);
+        check(65_536, 100_000, 48_960, 16_320);
+        check(1_000_000, 1_000_000, 934_208, 65_536);
+        check(u64::MAX, 10_000, 10_000, 65_536);
+        check(0, 1, 1, 0);
     }
 }

@@ -67,8 +67,9 @@ async fn run_component(
     io: CommandIo,
 ) -> Result<CommandOutcome, RunError> {
     let complained = Arc::default();
-    let context = context(&io, &complained, false);
-    let state = InstanceState::from_builder(authority, limits, context).map_err(denied)?;
+    let mut context = context(&io, &complained, false);
+    authority.preopen(&mut context).map_err(denied)?;
+    let state = InstanceState::from_builder(authority, limits, context);
     let mut store = engine.new_store(state);
     if let Some(call) = &io.invoke {
         let instance = program.pre().instantiate_async(&mut store).await;

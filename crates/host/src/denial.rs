@@ -49,6 +49,8 @@ pub enum Remedy {
         /// Its name in the manifest: `limits.outgoing`.
         name: &'static str,
     },
+    /// More descriptors for the whole process: it is granted, and guests have too many open.
+    Descriptors,
     /// Nothing.
     Nothing,
 }
@@ -72,6 +74,10 @@ impl Denial {
             Remedy::Limit { name } => Some(format!(
                 "raise it with `{name}` in wharf.toml, and look for what is never closed"
             )),
+            Remedy::Descriptors => Some(
+                "look for what is never closed; the node's operator raises it with `ulimit -n`, or LimitNOFILE in a unit of systemd"
+                    .to_owned(),
+            ),
             Remedy::Nothing => None,
         }
     }
@@ -83,6 +89,7 @@ impl Denial {
             Remedy::NodeFile { .. }
             | Remedy::GrantAndNodeFile { .. }
             | Remedy::Limit { .. }
+            | Remedy::Descriptors
             | Remedy::Nothing => None,
         }
     }
@@ -97,11 +104,12 @@ impl Denial {
         }
     }
 
-    /// The limit that was met, by its name in the manifest: `limits.outgoing`. Nothing was denied
-    /// then.
+    /// The limit that was met, by its name in the manifest, `limits.outgoing`, or `descriptors`.
+    /// Nothing was denied then.
     pub fn limit(&self) -> Option<&'static str> {
         match self.remedy {
             Remedy::Limit { name } => Some(name),
+            Remedy::Descriptors => Some("descriptors"),
             _ => None,
         }
     }

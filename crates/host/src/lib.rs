@@ -23,6 +23,7 @@ mod authority;
 mod capability;
 mod command;
 mod denial;
+mod descriptors;
 mod destination;
 mod egress;
 mod folder;

@@ -7,6 +7,7 @@ use wasmtime::Module;
 use wasmtime::component::{Component, HasData, Linker, Resource};
 use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemCtxView, WasiFilesystemView};
 use wasmtime_wasi::p2::bindings::filesystem::preopens;
+use wasmtime_wasi::p3::bindings::filesystem::preopens as preopens_p3;
 use wharf_engine::Engine;
 
 use crate::capability::{files, http, net, stdio};
@@ -47,7 +48,11 @@ impl Host {
         preopens::add_to_linker::<InstanceState, NotedPreopens>(&mut linker, |state| {
             PreopensView(state)
         })?;
+        preopens_p3::add_to_linker::<InstanceState, NotedPreopens>(&mut linker, |state| {
+            PreopensView(state)
+        })?;
         files::p2::link(&mut linker)?;
+        files::p3::link(&mut linker)?;
         http::kept::link(&mut linker)?;
         net::link(&mut linker)?;
         stdio::link(&mut linker)?;
@@ -105,14 +110,33 @@ impl HasData for NotedPreopens {
     type Data<'a> = PreopensView<'a>;
 }
 
-impl preopens::Host for PreopensView<'_> {
-    fn get_directories(&mut self) -> wasmtime::Result<Vec<(Resource<Descriptor>, String)>> {
+type Folders = Vec<(Resource<Descriptor>, String)>;
+
+impl PreopensView<'_> {
+    /// The folders of the context, and those that instances share.
+    fn folders(&mut self) -> wasmtime::Result<Folders> {
         let state = &mut *self.0;
         let mut files: WasiFilesystemCtxView<'_> = state.filesystem();
-        let folders = preopens::Host::get_directories(&mut files)?;
+        let mut folders = preopens::Host::get_directories(&mut files)?;
+        for (granted, open) in state.folders.iter().zip(&state.open_folders) {
+            let folder = Descriptor::Dir(open.dir.clone());
+            folders.push((state.table.push(folder)?, granted.guest.clone()));
+        }
         if folders.is_empty() {
             state.denials.record(Denial::no_files());
         }
         Ok(folders)
+    }
+}
+
+impl preopens::Host for PreopensView<'_> {
+    fn get_directories(&mut self) -> wasmtime::Result<Folders> {
+        self.folders()
+    }
+}
+
+impl preopens_p3::Host for PreopensView<'_> {
+    fn get_directories(&mut self) -> wasmtime::Result<Folders> {
+        self.folders()
     }
 }

@@ -73,9 +73,8 @@ pub(crate) fn run_module(
     let complained = Arc::default();
     let mut builder = context(&io, &complained, true);
     // It has no call that makes a socket.
-    authority
-        .apply(&mut builder, &authority.outgoing())
-        .map_err(denied)?;
+    authority.apply(&mut builder, &authority.outgoing());
+    authority.preopen(&mut builder).map_err(denied)?;
     let linker =
         linker(engine, Some(authority)).map_err(|error| Fault::from_wasmtime(&error, None))?;
     let pre = link(&linker, module)?;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::denial::{Denial, Denials, Remedy};
+use crate::descriptors::{Descriptors, Open};
 
 /// Counts the outgoing requests and the sockets of one instance together. Clones share the count.
 #[derive(Debug, Clone)]
@@ -16,11 +17,17 @@ struct Shared {
     places: Arc<Semaphore>,
     max: u32,
     sockets: Mutex<Sockets>,
+    descriptors: Descriptors,
     denials: Denials,
 }
 
 /// One request or socket. Its place is free when all clones are dropped.
-pub(crate) type Place = Arc<OwnedSemaphorePermit>;
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    _permit: Arc<OwnedSemaphorePermit>,
+    /// A socket's; a request has a connection, which may outlive it.
+    _descriptor: Option<Arc<Open>>,
+}
 
 /// Who holds the places of sockets.
 #[derive(Debug, Default)]
@@ -32,19 +39,23 @@ struct Sockets {
 }
 
 impl Outgoing {
-    pub(crate) fn new(max: u32, denials: Denials) -> Outgoing {
+    pub(crate) fn new(max: u32, descriptors: Descriptors, denials: Denials) -> Outgoing {
         Outgoing(Arc::new(Shared {
             places: Arc::new(Semaphore::new(max as usize)),
             max,
             sockets: Mutex::default(),
+            descriptors,
             denials,
         }))
     }
 
-    /// A place for one more, or none, which is told.
+    /// A place for one more request, or none, which is told.
     pub(crate) fn enter(&self) -> Option<Place> {
         if let Ok(permit) = Arc::clone(&self.0.places).try_acquire_owned() {
-            return Some(Arc::new(permit));
+            return Some(Place {
+                _permit: Arc::new(permit),
+                _descriptor: None,
+            });
         }
         self.0.denials.record(Denial {
             what: format!(
@@ -60,6 +71,16 @@ impl Outgoing {
         None
     }
 
+    /// A place for one more socket and its descriptor, or none, which is told.
+    pub(crate) fn enter_socket(&self) -> Option<Place> {
+        let place = self.enter()?;
+        let descriptor = self.0.descriptors.hold()?;
+        Some(Place {
+            _descriptor: Some(Arc::new(descriptor)),
+            ..place
+        })
+    }
+
     /// The socket `number` holds `place` until it is dropped.
     pub(crate) fn opened(&self, number: u32, place: Place) {
         self.sockets().known.insert(number, place);
@@ -67,7 +88,7 @@ impl Outgoing {
 
     /// A socket was accepted, or there is no place for it.
     pub(crate) fn accept(&self) -> bool {
-        let place = self.enter();
+        let place = self.enter_socket();
         let accepted = place.is_some();
         self.sockets().accepted.extend(place);
         accepted
@@ -77,10 +98,10 @@ impl Outgoing {
     pub(crate) fn place_of(&self, number: u32) -> Option<Place> {
         let mut sockets = self.sockets();
         if let Some(place) = sockets.known.get(&number) {
-            return Some(Arc::clone(place));
+            return Some(place.clone());
         }
         let place = sockets.accepted.pop()?;
-        sockets.known.insert(number, Arc::clone(&place));
+        sockets.known.insert(number, place.clone());
         Some(place)
     }
 
@@ -100,6 +121,8 @@ impl Outgoing {
 
 #[cfg(test)]
 mod tests {
+    use wharf_engine::Budget;
+
     use super::*;
 
     #[test]
@@ -109,10 +132,14 @@ mod tests {
             let told = Arc::clone(&told);
             move |denial| told.lock().unwrap().push(denial.to_string())
         });
-        let outgoing = Outgoing::new(3, denials.clone());
+        let node = Budget::of_node(100);
+        let share = Budget::of_app("a", Some(3), &node);
+        let descriptors = Descriptors::new(Some(Arc::clone(&share)), denials.clone());
+        let outgoing = Outgoing::new(3, descriptors, denials.clone());
         let request = outgoing.enter().unwrap();
-        outgoing.opened(7, outgoing.enter().unwrap());
+        outgoing.opened(7, outgoing.enter_socket().unwrap());
         assert!(outgoing.accept());
+        assert_eq!(share.used(), 2, "a request has none of its own");
         assert!(outgoing.enter().is_none());
         assert!(!outgoing.accept());
         // The sending half of the socket outlives it.
@@ -124,9 +151,15 @@ mod tests {
         // So does the half of an accepted one, whose number is seen here for the first time.
         let half = outgoing.place_of(9).unwrap();
         outgoing.closed(9);
-        assert_eq!(outgoing.0.places.available_permits(), 1);
+        assert_eq!(
+            (outgoing.0.places.available_permits(), share.used()),
+            (1, 1)
+        );
         drop((half, request));
-        assert_eq!(outgoing.0.places.available_permits(), 3);
+        assert_eq!(
+            (outgoing.0.places.available_permits(), share.used()),
+            (3, 0)
+        );
         assert_eq!(
             *told.lock().unwrap(),
             ["limit of 3 outgoing requests and sockets at once met"]
@@ -136,10 +169,29 @@ mod tests {
 
     #[test]
     fn an_accepted_socket_of_no_known_number_is_counted_until_it_is_dropped() {
-        let outgoing = Outgoing::new(1, Denials::new(|_| {}));
+        let denials = Denials::new(|_| {});
+        let outgoing = Outgoing::new(1, Descriptors::new(None, denials.clone()), denials);
         assert!(outgoing.accept());
         assert!(outgoing.enter().is_none());
         outgoing.closed(3);
         assert!(outgoing.enter().is_some());
+    }
+
+    #[test]
+    fn a_socket_needs_a_descriptor_and_a_place() {
+        let node = Budget::of_node(100);
+        let share = Budget::of_app("a", Some(1), &node);
+        let denials = Denials::new(|_| {});
+        let descriptors = Descriptors::new(Some(Arc::clone(&share)), denials.clone());
+        let outgoing = Outgoing::new(2, descriptors, denials);
+        let socket = outgoing.enter_socket().unwrap();
+        assert!(outgoing.enter_socket().is_none());
+        assert!(!outgoing.accept());
+        assert_eq!(outgoing.0.places.available_permits(), 1, "given back");
+        let request = outgoing.enter().unwrap();
+        drop(socket);
+        assert_eq!(share.used(), 0);
+        assert!(outgoing.enter_socket().is_some());
+        drop(request);
     }
 }

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use wasmtime::component::ResourceTable;
+use wasmtime::component::{Resource, ResourceTable};
+use wasmtime_wasi::filesystem::Descriptor;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use wharf_engine::{StoreLimits, StoreState};
@@ -12,7 +13,8 @@ use crate::capability::http::Hooks;
 use crate::capability::http::kept::Kept;
 use crate::capability::net::NetPolicy;
 use crate::denial::Denials;
-use crate::folder::{AuthorityError, Folder};
+use crate::descriptors::{Open, OpenFiles};
+use crate::folder::{AuthorityError, Folder, OpenFolder};
 use crate::outgoing::Outgoing;
 use crate::output::{GuestOutput, OutputStream, Sink};
 use crate::write_through::Direct;
@@ -34,6 +36,10 @@ pub struct InstanceState {
     hooks: Hooks,
     pub(crate) denials: Denials,
     pub(crate) folders: Arc<[Folder]>,
+    /// As they are open for the instances of a node; none if the context has its own.
+    pub(crate) open_folders: Vec<Arc<OpenFolder>>,
+    /// After the table, which closes them.
+    pub(crate) files: OpenFiles,
     pub(crate) net: Arc<NetPolicy>,
     pub(crate) outgoing: Outgoing,
     /// Where output goes; `None` if the guest has the process's own streams.
@@ -69,7 +75,8 @@ impl InstanceState {
         builder
             .stdout(sink(OutputStream::Stdout))
             .stderr(sink(OutputStream::Stderr));
-        let mut state = InstanceState::from_builder(authority, limits, builder)?;
+        let mut state = InstanceState::from_builder(authority, limits, builder);
+        state.open_folders = authority.open_folders()?;
         state.hooks.set_watcher(Arc::clone(&output));
         state.output = Some(output);
         Ok(state)
@@ -79,14 +86,14 @@ impl InstanceState {
         authority: &Authority,
         limits: StoreLimits,
         mut builder: WasiCtxBuilder,
-    ) -> Result<InstanceState, AuthorityError> {
+    ) -> InstanceState {
         let outgoing = authority.outgoing();
-        authority.apply(&mut builder, &outgoing)?;
+        authority.apply(&mut builder, &outgoing);
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles_max());
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(HEADER_BYTES_MAX);
-        Ok(InstanceState {
+        InstanceState {
             limits,
             table,
             wasi: builder.build(),
@@ -97,13 +104,32 @@ impl InstanceState {
             outgoing,
             denials: authority.denials.clone(),
             folders: Arc::clone(&authority.folders),
+            open_folders: Vec::new(),
+            files: OpenFiles::new(authority.descriptors.clone()),
             output: None,
-        })
+        }
     }
 
     /// The instance's limits: what it met, what it used.
     pub fn store_limits(&self) -> &StoreLimits {
         &self.limits
+    }
+
+    /// The file or folder that was opened holds `place` until it is closed.
+    pub(crate) fn opened(
+        &mut self,
+        opened: &Resource<Descriptor>,
+        place: Open,
+    ) -> wasmtime::Result<()> {
+        self.files.opened(self.table.get(opened)?, place);
+        Ok(())
+    }
+
+    /// The guest closes a file or folder.
+    pub(crate) fn close(&mut self, number: u32) -> wasmtime::Result<()> {
+        let closed = self.table.delete(Resource::new_own(number))?;
+        self.files.closed(closed);
+        Ok(())
     }
 
     /// See [`StoreLimits::forget_hit`].

@@ -36,6 +36,8 @@ pub struct RuntimeOptions {
     pub compiler: Compiler,
     /// Ceiling on the memory of all instances together.
     pub memory: ByteSize,
+    /// Ceiling on the descriptors of all guests together: files, sockets and connections.
+    pub descriptors: u64,
     /// Where requests and guests' output are logged.
     pub log: Log,
     /// Where all is counted.
@@ -55,6 +57,7 @@ pub struct Runtime {
     memory: Arc<Budget>,
     /// Instances of the engine's pool.
     instances: Arc<Budget>,
+    descriptors: Arc<Budget>,
     /// What each app has of them, also the versions of it that still finish requests.
     apps: Mutex<BTreeMap<Arc<str>, AppBudgets>>,
     blobs: BlobCache,
@@ -67,6 +70,7 @@ pub struct Runtime {
 pub(crate) struct AppBudgets {
     pub(crate) memory: Arc<Budget>,
     pub(crate) instances: Arc<Budget>,
+    descriptors: Arc<Budget>,
     lane: SlowLane,
     egress: Egress,
     /// By component.
@@ -175,6 +179,8 @@ impl Runtime {
         if let Some(admin) = options.admin {
             egress = egress.closed_at(admin);
         }
+        let descriptors = Budget::of_node(options.descriptors);
+        options.metrics.watch_descriptors("", &descriptors);
         Ok(Runtime {
             host: Host::new(engine).map_err(EngineError::Wasmtime)?,
             cache: options.cache,
@@ -183,6 +189,7 @@ impl Runtime {
             lane: SlowLane::for_this_machine(),
             memory,
             instances: Budget::of_node(u64::from(pool.instances)),
+            descriptors,
             apps: Mutex::default(),
             blobs: BlobCache::new(BlobCacheOptions::default()),
             log: options.log,
@@ -221,11 +228,13 @@ impl Runtime {
             let budgets = AppBudgets {
                 memory: Budget::of_app(app, memory, &self.memory),
                 instances: Budget::of_app(app, None, &self.instances),
+                descriptors: Budget::of_app(app, None, &self.descriptors),
                 lane: self.lane.for_app(),
                 egress: self.egress.of_app(),
                 doors: Arc::default(),
             };
             self.metrics.watch_memory(app, &budgets.memory);
+            self.metrics.watch_descriptors(app, &budgets.descriptors);
             budgets
         });
         budgets.memory.set_limit(memory);
@@ -392,6 +401,7 @@ impl Activation<'_> {
             self.base,
             limits.outgoing,
             &self.budgets.egress.under(self.terms.egress.clone()),
+            Some(Arc::clone(&self.budgets.descriptors)),
             denials,
         )
         .map_err(|source| ActivateError::Grant {

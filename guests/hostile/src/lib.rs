@@ -7,6 +7,7 @@
 mod answers;
 mod canary;
 mod compute;
+mod files;
 mod host;
 mod kept;
 mod memory;
@@ -54,6 +55,12 @@ async fn handle(request: Request) -> Result<Response> {
         "/timers" => host::wait_for_many_timers().await,
         "/random" => host::draw_random_bytes(),
         "/outgoing" => host::ask_without_end(&request).await,
+
+        "/files" | "/other/files" => files::hold(number),
+        #[cfg(feature = "p3")]
+        "/files/p3" => files::p3::hold(number),
+        #[cfg(feature = "p3")]
+        "/files/lists" => files::p3::hold_lists(number),
 
         "/kept/fields" => kept::fields(),
         "/kept/paths" => kept::paths(),

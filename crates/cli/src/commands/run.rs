@@ -52,7 +52,7 @@ pub(crate) fn main(args: Run) -> Outcome {
     });
     // Whoever runs a program says by its flags what it may reach, private addresses too.
     let egress = Egress::new(EgressRules::any_private());
-    let authority = Authority::new(&grants, &base, OUTGOING_MAX, &egress, denials)
+    let authority = Authority::new(&grants, &base, OUTGOING_MAX, &egress, None, denials)
         .map_err(|error| CliError::from_parts(&error, Some(error.hint())))?;
     let engine =
         Engine::new(EngineOptions::command()).map_err(|error| CliError::new(error.to_string()))?;

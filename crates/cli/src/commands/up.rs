@@ -39,7 +39,8 @@ async fn up(args: &Up, project: Arc<Project>) -> Outcome {
     let mut options = ServerOptions::new(args.addr);
     // On a developer's machine fewer are no matter.
     let connections = options.connections_max.min(memory::connections_max());
-    options.connections_max = node::connections_that_fit(connections);
+    let descriptors = node::divide_descriptors(connections);
+    options.connections_max = descriptors.connections;
     options.windows_bytes = memory::for_windows();
     let server = Server::bind(options).await.map_err(|error| {
         let hint = format!("{} (`--addr`)", error.hint());
@@ -71,7 +72,13 @@ async fn up(args: &Up, project: Arc<Project>) -> Outcome {
     ));
     let admin_addr = admin.as_ref().map(Admin::addr);
     let admin = admin.map(|admin| AbortOnDrop::spawn(admin.run(Arc::clone(&node))));
-    let runtime = Arc::new(node::runtime(None, admin_addr, &log, &metrics)?);
+    let runtime = Arc::new(node::runtime(
+        None,
+        descriptors.guests,
+        admin_addr,
+        &log,
+        &metrics,
+    )?);
     let cancel = project.cancel.clone();
     let builder = Builder {
         project,

@@ -20,6 +20,7 @@ mod serve_tls;
 mod terminal;
 mod up_client;
 mod up_departures;
+mod up_descriptors;
 mod up_faults;
 mod up_files;
 mod up_floods;

@@ -1,6 +1,7 @@
 //! The capabilities, one module each. [`crate::linker`] lists what is linked.
 
 pub(crate) mod files;
+pub(crate) mod held;
 pub(crate) mod http;
 pub(crate) mod net;
 pub(crate) mod p1;

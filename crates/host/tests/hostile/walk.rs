@@ -77,6 +77,7 @@ impl Walk {
                 Path::new("."),
                 2,
                 &Egress::new(EgressRules::only(Vec::new())),
+                None,
                 Denials::new(|_| {}),
             )
             .unwrap(),

@@ -26,6 +26,8 @@ struct Sources {
     engine: Option<Engine>,
     /// By app; the node's own under the empty name.
     memory: BTreeMap<String, Weak<Budget>>,
+    /// The same.
+    descriptors: BTreeMap<String, Weak<Budget>>,
     code: BTreeMap<String, Arc<CodeTally>>,
     /// Whether it is served, by app.
     apps: BTreeMap<String, bool>,
@@ -67,6 +69,12 @@ impl Live {
             .insert(app.to_owned(), Arc::downgrade(budget));
     }
 
+    pub(super) fn set_descriptors(&self, app: &str, budget: &Arc<Budget>) {
+        self.lock()
+            .descriptors
+            .insert(app.to_owned(), Arc::downgrade(budget));
+    }
+
     pub(super) fn code(&self, app: &str) -> Arc<CodeTally> {
         let mut sources = self.lock();
         Arc::clone(sources.code.entry(app.to_owned()).or_default())
@@ -89,7 +97,13 @@ impl Collector for Live {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
         let sources = self.lock();
         sources.components(&mut encoder)?;
-        sources.memory(&mut encoder)?;
+        let help = "Memories, tables and kept text of all instances; without an app, of the node";
+        let bytes = Some(&Unit::Bytes);
+        budgets(&mut encoder, "guest_memory", help, bytes, &sources.memory)?;
+        let help =
+            "Files, sockets and connections that guests have open; without an app, of the node";
+        let descriptors = &sources.descriptors;
+        budgets(&mut encoder, "guest_descriptors", help, None, descriptors)?;
         sources.code(&mut encoder)?;
         sources.apps(&mut encoder)?;
         sources.log(&mut encoder)?;
@@ -128,25 +142,6 @@ impl Sources {
             None,
             ticks,
         )
-    }
-
-    fn memory(&self, encoder: &mut DescriptorEncoder) -> fmt::Result {
-        let budgets: Vec<_> = self
-            .memory
-            .iter()
-            .filter_map(|(app, budget)| Some((App { app: app.clone() }, budget.upgrade()?)))
-            .collect();
-        let bytes = |bytes: u64| ConstGauge::new(i64::try_from(bytes).unwrap_or(i64::MAX));
-        let used = budgets
-            .iter()
-            .map(|(app, budget)| (app, bytes(budget.used())));
-        let unit = Some(&Unit::Bytes);
-        let help = "Memories, tables and kept text of all instances; without an app, of the node";
-        family(encoder, "guest_memory", help, unit, used)?;
-        let limits = budgets
-            .iter()
-            .map(|(app, budget)| (app, bytes(budget.limit())));
-        family(encoder, "guest_memory_limit", "Its ceiling", unit, limits)
     }
 
     fn apps(&self, encoder: &mut DescriptorEncoder) -> fmt::Result {
@@ -229,6 +224,35 @@ impl Sources {
             values,
         )
     }
+}
+
+/// What each app has of something, and its ceiling.
+fn budgets(
+    encoder: &mut DescriptorEncoder,
+    name: &str,
+    help: &str,
+    unit: Option<&Unit>,
+    budgets: &BTreeMap<String, Weak<Budget>>,
+) -> fmt::Result {
+    let budgets: Vec<_> = budgets
+        .iter()
+        .filter_map(|(app, budget)| Some((App { app: app.clone() }, budget.upgrade()?)))
+        .collect();
+    let gauge = |amount: u64| ConstGauge::new(i64::try_from(amount).unwrap_or(i64::MAX));
+    let used = budgets
+        .iter()
+        .map(|(app, budget)| (app, gauge(budget.used())));
+    family(encoder, name, help, unit, used)?;
+    let limits = budgets
+        .iter()
+        .map(|(app, budget)| (app, gauge(budget.limit())));
+    family(
+        encoder,
+        &format!("{name}_limit"),
+        "Its ceiling",
+        unit,
+        limits,
+    )
 }
 
 /// Writes one value for each of `values`.

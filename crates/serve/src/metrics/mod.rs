@@ -217,6 +217,11 @@ impl Metrics {
         self.0.live.set_memory(app, budget);
     }
 
+    /// The same of descriptors.
+    pub(crate) fn watch_descriptors(&self, app: &str, budget: &Arc<Budget>) {
+        self.0.live.set_descriptors(app, budget);
+    }
+
     /// Shows when the certificates of `tls` end.
     pub fn watch_certificates(&self, tls: &Tls) {
         self.0.live.set_tls(tls.clone());

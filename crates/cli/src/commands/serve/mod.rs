@@ -94,7 +94,7 @@ impl NodeFile {
             .map_err(|error| CliError::from_parts(&error, Some(error.hint())))
     }
 
-    fn server_options(&self, tls: Option<&Tls>) -> ServerOptions {
+    fn server_options(&self, tls: Option<&Tls>, connections: usize) -> ServerOptions {
         let plain = self.config.listen.iter().map(|addr| Endpoint {
             addr: *addr,
             tls: None,
@@ -106,7 +106,7 @@ impl NodeFile {
         });
         ServerOptions {
             endpoints: plain.chain(secure).collect(),
-            connections_max: node::connections_that_fit(self.config.limits.connections as usize),
+            connections_max: connections,
             connections_per_client_max: self.config.limits.connections_per_client as usize,
             windows_bytes: memory::for_windows(),
             ..ServerOptions::default()
@@ -238,7 +238,8 @@ async fn serve(args: &Serve, file: NodeFile) -> Outcome {
         .map_err(|error| CliError::new(format!("cannot handle signals: {error}")))?;
     let tls = file.tls()?;
     let telemetry = node::telemetry()?;
-    let server = Server::bind(file.server_options(tls.as_ref()))
+    let descriptors = node::divide_descriptors(file.config.limits.connections as usize);
+    let server = Server::bind(file.server_options(tls.as_ref(), descriptors.connections))
         .await
         .map_err(|error| match &error {
             ServeError::InUse { .. } => CliError::new(error.to_string())
@@ -280,6 +281,7 @@ async fn serve(args: &Serve, file: NodeFile) -> Outcome {
         file.config.clone(),
         Arc::new(node::runtime(
             file.config.limits.memory,
+            descriptors.guests,
             admin_addr,
             &log,
             &metrics,

@@ -4,9 +4,13 @@
 //! nobody else. So the calls that write a program's files pass through here, of WASI 0.1 ([`p1`]) and
 //! 0.2 ([`p2`]): they are noted, and go on to fail as they would. Not noted are those of WASI 0.3, hard
 //! links and changes of times.
+//!
+//! What a guest of 0.2 or 0.3 ([`p3`]) opens is counted to its app's share of the process's
+//! descriptors. A module of 0.1 is a single program, with nobody to share them with.
 
 pub(crate) mod p1;
 pub(crate) mod p2;
+pub(crate) mod p3;
 
 use std::os::fd::AsRawFd;
 use std::path::Path;
@@ -17,7 +21,7 @@ use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 use crate::denial::{Denial, Remedy};
 use crate::folder::{AuthorityError, Folder};
 
-/// Gives the instance one folder. Paths cannot leave it: links and `..` are resolved beneath it.
+/// Gives a program one folder of its own. Paths cannot leave it: links and `..` are resolved beneath it.
 pub(crate) fn preopen(builder: &mut WasiCtxBuilder, folder: &Folder) -> Result<(), AuthorityError> {
     builder
         .preopened_dir(&folder.host, &folder.guest, folder.perms)
@@ -97,6 +101,7 @@ mod tests {
                 granted: granted.to_owned(),
                 guest: guest.to_owned(),
                 perms: FsPerms::ReadOnly,
+                open: std::sync::Arc::default(),
             });
             let remedy = Remedy::Grant {
                 manifest_line: line.to_owned(),

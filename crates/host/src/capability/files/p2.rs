@@ -1,9 +1,9 @@
-//! Writes that WASI 0.2 refuses, noted.
+//! Writes that WASI 0.2 refuses, noted; files that are opened, counted.
 
-use wasmtime::component::{Linker, Resource};
+use wasmtime::component::{Linker, Resource, ResourceType};
 use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemView};
 use wasmtime_wasi::p2::bindings::filesystem::types::{
-    DescriptorFlags, HostDescriptor, OpenFlags, PathFlags,
+    DescriptorFlags, DirectoryEntryStream, ErrorCode, HostDescriptor, OpenFlags, PathFlags,
 };
 
 use crate::capability::answer;
@@ -15,9 +15,30 @@ const TYPES: &str = "wasi:filesystem/types@0.2.12";
 
 type Folder = Resource<Descriptor>;
 
-/// Puts the calls that write before those of the engine's own WASI.
+/// Puts the calls that write, open and close before those of the engine's own WASI.
 pub(crate) fn link(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
     let mut types = linker.instance(TYPES)?;
+    types.resource(
+        "descriptor",
+        ResourceType::host::<Descriptor>(),
+        |mut store, number| store.data_mut().close(number),
+    )?;
+    types.func_wrap_async(
+        "[method]descriptor.read-directory",
+        |mut store, (folder,): (Folder,)| {
+            Box::new(async move {
+                let state = store.data_mut();
+                // It is read to its end at once, by two descriptors.
+                let (Some(_place), Some(_other)) = (state.files.hold(), state.files.hold()) else {
+                    return Ok((Err(ErrorCode::InsufficientMemory),));
+                };
+                let mut files = state.filesystem();
+                let entries: Result<Resource<DirectoryEntryStream>, _> =
+                    files.read_directory(folder).await;
+                answer(entries)
+            })
+        },
+    )?;
     types.func_wrap_async(
         "[method]descriptor.open-at",
         |mut store,
@@ -34,12 +55,17 @@ pub(crate) fn link(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
                 if flags.contains(DescriptorFlags::WRITE) || open_flags.intersects(changes) {
                     note(state, &folder);
                 }
+                let Some(place) = state.files.hold() else {
+                    return Ok((Err(ErrorCode::InsufficientMemory),));
+                };
                 let mut files = state.filesystem();
-                answer(
-                    files
-                        .open_at(folder, path_flags, path, open_flags, flags)
-                        .await,
-                )
+                let opened = files
+                    .open_at(folder, path_flags, path, open_flags, flags)
+                    .await;
+                if let Ok(opened) = &opened {
+                    state.opened(opened, place)?;
+                }
+                answer(opened)
             })
         },
     )?;

@@ -17,6 +17,7 @@ use wharf_manifest::HttpGrant;
 use super::connect::{Connector, Since};
 use super::policy::HttpPolicy;
 use crate::denial::Denials;
+use crate::descriptors::Descriptors;
 use crate::egress::Egress;
 use crate::resolver::LookupShare;
 
@@ -48,6 +49,7 @@ pub(crate) struct HttpClient {
     pub(super) egress: Egress,
     pub(super) denials: Denials,
     share: LookupShare,
+    descriptors: Descriptors,
     pool: OnceCell<Pool>,
 }
 
@@ -56,6 +58,7 @@ impl HttpClient {
         grants: Vec<HttpGrant>,
         egress: Egress,
         share: LookupShare,
+        descriptors: Descriptors,
         denials: Denials,
     ) -> HttpClient {
         HttpClient {
@@ -63,6 +66,7 @@ impl HttpClient {
             egress,
             denials,
             share,
+            descriptors,
             pool: OnceCell::new(),
         }
     }
@@ -85,7 +89,11 @@ impl HttpClient {
     }
 
     async fn make_pool(&self) -> Pool {
-        let connector = Connector::new(self.egress.clone(), self.share.clone());
+        let connector = Connector::new(
+            self.egress.clone(),
+            self.share.clone(),
+            self.descriptors.clone(),
+        );
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(self.egress.tls.config().await)
             .https_or_http()

@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_service::Service;
 
+use crate::descriptors::{Descriptors, Open};
 use crate::egress::{Covered, Egress};
 use crate::resolver::{LookupFailure, LookupShare};
 
@@ -33,14 +34,16 @@ pub(super) struct Connector {
     egress: Egress,
     share: LookupShare,
     room: Arc<Semaphore>,
+    descriptors: Descriptors,
 }
 
 impl Connector {
-    pub(super) fn new(egress: Egress, share: LookupShare) -> Connector {
+    pub(super) fn new(egress: Egress, share: LookupShare, descriptors: Descriptors) -> Connector {
         Connector {
             egress,
             share,
             room: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+            descriptors,
         }
     }
 
@@ -71,6 +74,11 @@ impl Service<Uri> for Connector {
         let Ok(place) = Arc::clone(&self.room).try_acquire_owned() else {
             return Box::pin(async { Err(Error::from(io::Error::other(TooMany))) });
         };
+        // Where a name has addresses of both families, two are tried at once for a while.
+        let hold = || self.descriptors.hold();
+        let (Some(descriptor), Some(second)) = (hold(), hold()) else {
+            return Box::pin(async { Err(Error::from(io::Error::other(TooMany))) });
+        };
         let default_port = match uri.scheme_str() {
             Some("https") => 443,
             _ => 80,
@@ -78,10 +86,13 @@ impl Service<Uri> for Connector {
         let port = uri.port_u16().unwrap_or(default_port);
         let connecting = self.to_port(port).call(uri);
         Box::pin(async move {
+            let io = connecting.await;
+            drop(second);
             Ok(Stream {
-                io: connecting.await?,
+                io: io?,
                 since: Instant::now(),
                 _place: place,
+                _descriptor: descriptor,
             })
         })
     }
@@ -92,6 +103,7 @@ pub(super) struct Stream {
     io: TokioIo<TcpStream>,
     since: Instant,
     _place: OwnedSemaphorePermit,
+    _descriptor: Open,
 }
 
 /// When a connection was made; an extension of every response.
@@ -204,7 +216,7 @@ pub(super) struct Refused {
 #[derive(Debug)]
 pub(super) struct Unresolved(pub(super) LookupFailure);
 
-/// The component has too many connections.
+/// The component has too many connections, or its app too many descriptors.
 #[derive(Debug)]
 pub(super) struct TooMany;
 
@@ -224,7 +236,7 @@ impl fmt::Display for TooMany {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "more than {CONNECTIONS_MAX} connections of one component"
+            "more than {CONNECTIONS_MAX} connections of one component, or no descriptor left"
         )
     }
 }

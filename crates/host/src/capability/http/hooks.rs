@@ -193,9 +193,11 @@ mod tests {
 
     use bytes::Bytes;
     use http_body_util::Empty;
+    use wharf_engine::Budget;
 
     use super::*;
     use crate::denial::Denials;
+    use crate::descriptors::Descriptors;
     use crate::egress::{Egress, EgressRules};
     use crate::resolver::{LookupShare, Resolver};
 
@@ -228,6 +230,15 @@ mod tests {
     type Told = Arc<Mutex<Vec<String>>>;
 
     fn hooks(grants: &[String], private: &[&str], outgoing_max: u32) -> (Hooks, Told) {
+        hooks_with(grants, private, outgoing_max, None)
+    }
+
+    fn hooks_with(
+        grants: &[String],
+        private: &[&str],
+        outgoing_max: u32,
+        descriptors: Option<Arc<Budget>>,
+    ) -> (Hooks, Told) {
         let told = Told::default();
         let denials = Denials::new({
             let told = Arc::clone(&told);
@@ -244,8 +255,9 @@ mod tests {
         let egress = Egress::with_resolver(rules, resolver);
         let grants = grants.iter().map(|grant| grant.parse().unwrap()).collect();
         let share = LookupShare::default();
-        let client = HttpClient::new(grants, egress, share, denials.clone());
-        let outgoing = Outgoing::new(outgoing_max, denials);
+        let descriptors = Descriptors::new(descriptors, denials.clone());
+        let client = HttpClient::new(grants, egress, share, descriptors.clone(), denials.clone());
+        let outgoing = Outgoing::new(outgoing_max, descriptors, denials);
         (Hooks::new(Arc::new(client), outgoing), told)
     }
 
@@ -442,5 +454,52 @@ mod tests {
         let told = told.lock().unwrap();
         assert_eq!(told.len(), 1);
         assert!(told[0].contains("limits.outgoing"), "{}", told[0]);
+    }
+
+    #[test]
+    fn a_connection_has_a_descriptor_while_it_is_open() {
+        let node = Budget::of_node(100);
+        let share = Budget::of_app("a", Some(2), &node);
+        let descriptors = || Some(Arc::clone(&share));
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let streams = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&streams);
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let mut head = Vec::new();
+                let mut byte = [0];
+                while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap_or(0) == 1 {
+                    head.push(byte[0]);
+                }
+                let mut kept = kept.lock().unwrap();
+                let ok = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+                stream.write_all(ok).unwrap();
+                kept.push(stream);
+            }
+        });
+        let uri = format!("http://{address}/");
+        let grants = [format!("http://{address}")];
+        run(async {
+            let (mut one, _) = hooks_with(&grants, &["127.0.0.1"], 64, descriptors());
+            let response = get(&mut one, &uri).await.unwrap();
+            response.into_body().collect().await.unwrap();
+            // It is kept for the next request.
+            assert_eq!(share.used(), 1);
+            // There is one left, and a connection that is being made may need two.
+            let (mut other, told) = hooks_with(&grants, &["127.0.0.1"], 64, descriptors());
+            let refused = get(&mut other, &uri).await;
+            assert!(matches!(refused, Err(Error::ConnectionLimitReached)));
+            let told = told.lock().unwrap();
+            assert_eq!(told.len(), 1);
+            assert!(told[0].contains("ulimit -n"), "{}", told[0]);
+            // The server closes it, and the task that has it ends.
+            streams.lock().unwrap().clear();
+            while share.used() > 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            assert!(get(&mut other, &uri).await.is_ok());
+        });
     }
 }

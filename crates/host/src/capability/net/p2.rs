@@ -31,7 +31,7 @@ pub(super) fn link(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
             "create-tcp-socket",
             |mut store, (family,): (IpAddressFamily,)| {
                 let state = store.data_mut();
-                let Some(place) = state.outgoing.enter() else {
+                let Some(place) = state.outgoing.enter_socket() else {
                     return Ok((Err(ErrorCode::NewSocketLimit),));
                 };
                 let made = tcp_create_socket::Host::create_tcp_socket(&mut state.sockets(), family);
@@ -45,7 +45,7 @@ pub(super) fn link(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
             |mut store, (family,): (IpAddressFamily,)| {
                 Box::new(async move {
                     let state = store.data_mut();
-                    let Some(place) = state.outgoing.enter() else {
+                    let Some(place) = state.outgoing.enter_socket() else {
                         return Ok((Err(ErrorCode::NewSocketLimit),));
                     };
                     let mut sockets = state.sockets();

@@ -1,13 +1,9 @@
 //! `wasi:sockets` 0.3: look-ups of our own, and sockets that are counted.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use tokio::sync::oneshot;
 use wasmtime::component::{
-    Access, Accessor, FutureConsumer, FutureReader, HasData, Linker, Resource, ResourceType,
-    Source, StreamReader,
+    Access, Accessor, HasData, Linker, Resource, ResourceType, StreamReader,
 };
 use wasmtime::{AsContextMut, StoreContextMut};
 use wasmtime_wasi::p3::bindings::sockets::ip_name_lookup::{self, ErrorCode as LookupCode};
@@ -17,10 +13,8 @@ use wasmtime_wasi::p3::bindings::sockets::types::{
 use wasmtime_wasi::sockets::{TcpSocket, UdpSocket, WasiSockets, WasiSocketsView};
 
 use super::{LookupError, counted};
-use crate::outgoing::Place;
+use crate::capability::held::held_until;
 use crate::state::InstanceState;
-
-type Outcome = Result<(), ErrorCode>;
 
 /// The version that the engine's own bindings define.
 const TYPES: &str = "wasi:sockets/types@0.3.0";
@@ -32,7 +26,7 @@ pub(super) fn link(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
         "[static]tcp-socket.create",
         |mut store, (family,): (IpAddressFamily,)| {
             let state = store.data_mut();
-            let Some(place) = state.outgoing.enter() else {
+            let Some(place) = state.outgoing.enter_socket() else {
                 return Ok((Err(too_many()),));
             };
             let made = HostTcpSocket::create(&mut state.sockets(), family);
@@ -44,7 +38,7 @@ pub(super) fn link(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
         |mut store, (family,): (IpAddressFamily,)| {
             Box::new(async move {
                 let state = store.data_mut();
-                let Some(place) = state.outgoing.enter() else {
+                let Some(place) = state.outgoing.enter_socket() else {
                     return Ok((Err(too_many()),));
                 };
                 let made = HostUdpSocket::create(&mut state.sockets(), family).await;
@@ -99,50 +93,8 @@ fn sockets<'a>(
 
 fn too_many() -> ErrorCode {
     ErrorCode::Other(Some(
-        "limit of outgoing requests and sockets met".to_owned(),
+        "limit of outgoing requests, sockets or descriptors met".to_owned(),
     ))
-}
-
-/// `outcome`, with `place` held until it is there, whether the guest waits for it or not.
-fn held_until(
-    mut store: StoreContextMut<'_, InstanceState>,
-    outcome: FutureReader<Outcome>,
-    place: Option<Place>,
-) -> wasmtime::Result<FutureReader<Outcome>> {
-    let (tell, told) = oneshot::channel();
-    outcome.pipe(
-        &mut store,
-        Hold {
-            tell: Some(tell),
-            _place: place,
-        },
-    )?;
-    FutureReader::new(&mut store, told)
-}
-
-struct Hold {
-    tell: Option<oneshot::Sender<Outcome>>,
-    _place: Option<Place>,
-}
-
-impl<D: 'static> FutureConsumer<D> for Hold {
-    type Item = Outcome;
-
-    fn poll_consume(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        store: StoreContextMut<'_, D>,
-        mut source: Source<'_, Outcome>,
-        _finish: bool,
-    ) -> Poll<wasmtime::Result<()>> {
-        let mut outcome = None;
-        source.read(store, &mut outcome)?;
-        if let (Some(tell), Some(outcome)) = (self.tell.take(), outcome) {
-            // The guest may have lost interest.
-            let _: Result<(), _> = tell.send(outcome);
-        }
-        Poll::Ready(Ok(()))
-    }
 }
 
 struct Lookup;
