@@ -16,7 +16,7 @@ const DESCRIPTORS: &str = "ulimit -n 256; exec \"$@\"";
 const LOAD_LIMIT: Duration = Duration::from_secs(120);
 
 /// Two apps of the hostile guest, with a folder each.
-fn serve(wasi: Wasi) -> (Server, Sandbox) {
+fn serve(wasi: Wasi) -> (Sandbox, Server) {
     let sandbox = sandbox();
     for app in ["one", "two"] {
         for file in ["file", "a", "b", "c", "d"] {
@@ -45,7 +45,7 @@ fn serve(wasi: Wasi) -> (Server, Sandbox) {
         .through(["sh", "-c", DESCRIPTORS, "sh"])
         .start_server();
     server.wait_for_line(|line| line.contains("the node is ready"), LOAD_LIMIT);
-    (server, sandbox)
+    (sandbox, server)
 }
 
 /// How many are open, and what the guest met then.
@@ -68,11 +68,11 @@ async fn an_app_that_opens_without_end_leaves_others_their_descriptors() {
         (Wasi::P2, &["/files"][..]),
         (Wasi::P3, &["/files", "/files/p3", "/files/lists"][..]),
     ] {
-        let (server, _sandbox) = serve(wasi);
+        let (_sandbox, server) = serve(wasi);
         let admin = admin_of(&server);
-        let used = async |app: &str| -> u64 {
+        let used = async |app: &str| -> f64 {
             let name = format!("wharf_guest_descriptors{{app=\"{app}\"}}");
-            metric(admin, &name).await.parse().unwrap()
+            metric(admin, &name).await.unwrap()
         };
         for path in paths {
             let at = format!("{wasi:?} {path}");
@@ -83,7 +83,7 @@ async fn an_app_that_opens_without_end_leaves_others_their_descriptors() {
             assert!(end.contains("Memory"), "{at}: {end}");
             let (more, _, second) = hold(&server, "one", path).await;
             assert!((open + more) * each < 28, "{at}: {open} and {more}");
-            assert!(used("one").await <= 28, "{at}");
+            assert!(used("one").await <= 28.0, "{at}");
             // The other app has its own, and the server its clients'.
             let (open, end, third) = hold(&server, "two", "/files?1").await;
             assert_eq!((open, end.trim_end()), (1, "enough"), "{at}");
@@ -98,7 +98,7 @@ async fn an_app_that_opens_without_end_leaves_others_their_descriptors() {
             drop((first, second, third, clients));
             within("the end of guests that hold files", async {
                 // Of instances that are kept, each app's have its folder.
-                while used("").await > 2 {
+                while used("").await > 2.0 {
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             })
@@ -106,7 +106,7 @@ async fn an_app_that_opens_without_end_leaves_others_their_descriptors() {
         }
         assert_eq!(
             metric(admin, "wharf_guest_descriptors_limit{app=\"\"}").await,
-            "32"
+            Some(32.0)
         );
         let lines = server.lines();
         let told: Vec<_> = lines
