@@ -491,7 +491,7 @@ mod tests {
             let (mut other, told) = hooks_with(&grants, &["127.0.0.1"], 64, descriptors());
             let refused = get(&mut other, &uri).await;
             assert!(matches!(refused, Err(Error::ConnectionLimitReached)));
-            let told = told.lock().unwrap();
+            let told = told.lock().unwrap().clone();
             assert_eq!(told.len(), 1);
             assert!(told[0].contains("ulimit -n"), "{}", told[0]);
             // The server closes it, and the task that has it ends.
