@@ -25,7 +25,6 @@ pub struct Budget {
     node: Option<Arc<Budget>>,
 }
 
-/// How much of its app a request for more makes.
 /// Why a budget has no room.
 #[derive(Debug)]
 pub(crate) enum Full<'a> {
@@ -35,6 +34,7 @@ pub(crate) enum Full<'a> {
     Share(&'a Budget),
 }
 
+/// How much of its app a request for more makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Need {
     Little,

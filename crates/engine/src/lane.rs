@@ -10,16 +10,21 @@ use crate::ticker::TICK;
 
 /// How long a component is remembered for what its guests did.
 const REMEMBERED: Duration = Duration::from_secs(10);
+/// The same for neighbours that were at work, and for a component that takes more than is good
+/// for them.
+const LATELY: Duration = Duration::from_secs(1);
 /// A poll of less than that is as good as none: polling it aside would cost more than it delays
 /// others.
 pub(crate) const SHORT_POLL: Duration = Duration::from_micros(500);
-/// The part of a core that longer polls of a component's guests may take together.
-const SHARE_OF_CORE: u32 = 4;
+/// The part of a core that longer polls of a component's guests may take together before they
+/// are polled aside, and all polls before they are made in turns with those of neighbours.
+const SHARE_OF_LONGER: u32 = 4;
+const SHARE_OF_ALL: u32 = 2;
+/// How much more of it they may have taken at once.
+const CREDIT: Duration = TICK.saturating_mul(5);
 /// Several guests of a component were polled at once and none of these polls ended for so long:
 /// nobody knows when one will.
 const SOON: Duration = Duration::from_millis(2);
-/// How much more of it they may have taken at once.
-const CREDIT: Duration = TICK.saturating_mul(5);
 
 /// A bounded lane that guests share which compute much, a tick each in turn.
 ///
@@ -33,17 +38,14 @@ const CREDIT: Duration = TICK.saturating_mul(5);
 /// took much of a core, are polled aside from their beginning, in places of their own.
 #[derive(Debug, Clone)]
 pub struct SlowLane {
-    slow: Arc<Places>,
-    aside: Arc<Places>,
-    in_turn: Arc<Places>,
-    neighbours: Arc<Neighbours>,
     app: AppShares,
+    neighbours: Arc<Neighbours>,
     /// Guests of a component that may be polled at once without one of them ending soon.
     light: usize,
     standing: Arc<Standing>,
 }
 
-/// An app's share of the places at either pace.
+/// An app's share of the places at each pace.
 #[derive(Debug, Clone)]
 struct AppShares {
     slow: Arc<Share>,
@@ -51,20 +53,24 @@ struct AppShares {
     in_turn: Arc<Share>,
 }
 
+impl AppShares {
+    fn of_another(&self) -> AppShares {
+        AppShares {
+            slow: self.slow.of_another(),
+            aside: self.aside.of_another(),
+            in_turn: self.in_turn.of_another(),
+        }
+    }
+}
+
 /// Whether several components are at work.
 #[derive(Debug, Default)]
 struct Neighbours {
     /// The component of the last poll: where its standing lies.
     last: AtomicUsize,
-    /// When that was another one than before, in nanoseconds; 0 is never.
-    changed_ns: AtomicU64,
+    /// It was another one than before.
+    lately: Memory,
 }
-
-/// Where neighbours were at work lately, the part of a core that a component may take of light
-/// polls before they are made in turns.
-const LIGHT_SHARE_OF_CORE: u32 = 2;
-/// Neighbours are remembered for so long, and so is a component that took more.
-const LATELY: Duration = Duration::from_secs(1);
 
 /// How a guest is polled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,18 +92,51 @@ struct Standing {
     /// Guests that are polled at once.
     light: AtomicUsize,
     /// When such a poll last ended, in nanoseconds.
-    light_ended_ns: AtomicU64,
+    light_ended: AtomicU64,
     /// Something took long, by a clock that also runs while the kernel does other things: guests
     /// are measured by the thread's own until then.
-    suspect_until_ms: AtomicU64,
+    suspect: Memory,
     /// A guest used much, or all together did.
-    greedy_until_ms: AtomicU64,
-    /// When what all polls took will be made up for, in nanoseconds.
-    light_even_at_ns: AtomicU64,
-    /// They took much.
-    busy_until_ns: AtomicU64,
-    /// When what longer polls took will be made up for, in nanoseconds: a leaky bucket.
-    even_at_ns: AtomicU64,
+    greedy: Memory,
+    longer_polls: Bucket,
+    /// Its polls fill more than is good for neighbours.
+    busy: Memory,
+    all_polls: Bucket,
+}
+
+/// Something that happened, until it is forgotten: a time in nanoseconds.
+#[derive(Debug, Default)]
+struct Memory(AtomicU64);
+
+impl Memory {
+    fn keep(&self, now: u64, time: Duration) {
+        self.0.fetch_max(now + nanoseconds(time), Ordering::Relaxed);
+    }
+
+    fn is_kept(&self, now: impl FnOnce() -> u64) -> bool {
+        let until = self.0.load(Ordering::Relaxed);
+        // Of most components there is nothing to remember, and no clock to be read.
+        until != 0 && now() < until
+    }
+}
+
+/// A leaky bucket of time, of which a part of a core leaks: when it will be empty, in
+/// nanoseconds. Of two that pour at the same time one may be lost, which matters to nobody.
+#[derive(Debug, Default)]
+struct Bucket(AtomicU64);
+
+impl Bucket {
+    /// Pours `time` in; one core in `parts` leaks. Whether it runs over, and stays full.
+    fn pour(&self, now: u64, time: Duration, parts: u32) -> bool {
+        let full = now + nanoseconds(CREDIT * parts);
+        let after = self.0.load(Ordering::Relaxed).max(now) + nanoseconds(time * parts);
+        self.0.store(after.min(full), Ordering::Relaxed);
+        after > full
+    }
+
+    fn empty(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
 }
 
 impl SlowLane {
@@ -110,17 +149,12 @@ impl SlowLane {
     /// A lane in which `places` guests run at once.
     pub fn with_places(places: usize) -> SlowLane {
         let places = places.max(1);
-        let (slow, aside) = (Places::new(places), Places::new((places + 1) * 2));
-        let in_turn = Places::new(places + 1);
         SlowLane {
             app: AppShares {
-                slow: slow.share(),
-                aside: aside.share(),
-                in_turn: in_turn.share(),
+                slow: Places::new(places).share(),
+                aside: Places::new((places + 1) * 2).share(),
+                in_turn: Places::new(places + 1).share(),
             },
-            slow,
-            aside,
-            in_turn,
             neighbours: Arc::default(),
             light: places + 1,
             standing: Arc::default(),
@@ -130,13 +164,8 @@ impl SlowLane {
     /// The same lane for another app, with an equal share of it.
     pub fn for_app(&self) -> SlowLane {
         SlowLane {
-            app: AppShares {
-                slow: self.slow.share(),
-                aside: self.aside.share(),
-                in_turn: self.in_turn.share(),
-            },
-            standing: Arc::default(),
-            ..self.clone()
+            app: self.app.of_another(),
+            ..self.for_component()
         }
     }
 
@@ -158,7 +187,7 @@ impl SlowLane {
         }
     }
 
-    /// Whether a guest may be polled at once, which ends with [`end_light`](Self::end_light): not
+    /// Whether a guest may be polled at once, until [`polled`](Self::polled) is told so: not
     /// beside several of its component's of which none ends. It may be that these hold their
     /// threads for long, and others need some.
     pub(crate) fn begin_light(&self) -> bool {
@@ -166,109 +195,74 @@ impl SlowLane {
         if standing.light.fetch_add(1, Ordering::Relaxed) < self.light {
             return true;
         }
-        let ended = Duration::from_nanos(standing.light_ended_ns.load(Ordering::Relaxed));
-        if since_start() < ended + SOON {
+        let ended = standing.light_ended.load(Ordering::Relaxed);
+        if now() < ended + nanoseconds(SOON) {
             return true;
         }
         standing.light.fetch_sub(1, Ordering::Relaxed);
         false
     }
 
-    pub(crate) fn end_light(&self) {
-        let now = since_start().as_nanos() as u64;
-        self.standing.light_ended_ns.store(now, Ordering::Relaxed);
-        self.standing.light.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// A poll of `time` has ended: are there neighbours, and does the component leave them enough?
-    pub(crate) fn polled(&self, time: Duration) {
-        let now = since_start().as_nanos() as u64;
+    /// A guest was polled for `time`, and that ended if it `was_light`. Whether this was one too
+    /// many of the component's longer polls, which are forgotten then.
+    pub(crate) fn polled(&self, time: Duration, was_light: bool) -> bool {
+        let standing = &*self.standing;
+        let now = now();
+        if was_light {
+            standing.light_ended.store(now, Ordering::Relaxed);
+            standing.light.fetch_sub(1, Ordering::Relaxed);
+        }
         let this = Arc::as_ptr(&self.standing).addr();
         // What is written at once by two is of one of them, which is right enough.
-        if self.neighbours.last.load(Ordering::Relaxed) != this {
-            let before = self.neighbours.last.swap(this, Ordering::Relaxed);
-            if before != 0 {
-                self.neighbours.changed_ns.store(now, Ordering::Relaxed);
-            }
+        if self.neighbours.last.load(Ordering::Relaxed) != this
+            && self.neighbours.last.swap(this, Ordering::Relaxed) != 0
+        {
+            self.neighbours.lately.keep(now, LATELY);
         }
-        if !self.has_neighbours(now) {
-            return;
+        if self.neighbours.lately.is_kept(|| now)
+            && standing.all_polls.pour(now, time, SHARE_OF_ALL)
+        {
+            standing.busy.keep(now, LATELY);
         }
-        let repaid_in = (time * LIGHT_SHARE_OF_CORE).as_nanos() as u64;
-        let limit = now + (CREDIT * LIGHT_SHARE_OF_CORE).as_nanos() as u64;
-        let even_at = &self.standing.light_even_at_ns;
-        let after = even_at.load(Ordering::Relaxed).max(now) + repaid_in;
-        if after > limit {
-            let until = now + LATELY.as_nanos() as u64;
-            self.standing.busy_until_ns.store(until, Ordering::Relaxed);
+        let is_too_much =
+            time >= SHORT_POLL && standing.longer_polls.pour(now, time, SHARE_OF_LONGER);
+        if is_too_much {
+            standing.longer_polls.empty();
         }
-        even_at.store(after.min(limit), Ordering::Relaxed);
+        is_too_much
     }
 
     /// Whether the component's light guests are to take turns with those of others.
     pub(crate) fn is_busy(&self) -> bool {
-        let until = self.standing.busy_until_ns.load(Ordering::Relaxed);
-        if until == 0 {
-            return false;
-        }
-        let now = since_start().as_nanos() as u64;
-        now < until && self.has_neighbours(now)
-    }
-
-    fn has_neighbours(&self, now: u64) -> bool {
-        let changed = self.neighbours.changed_ns.load(Ordering::Relaxed);
-        changed != 0 && now < changed + LATELY.as_nanos() as u64
-    }
-
-    /// Whether a poll of `time` was one too many for its component. What was overdrawn is
-    /// forgotten then.
-    pub(crate) fn is_overdrawn(&self, time: Duration) -> bool {
-        if time < SHORT_POLL {
-            return false;
-        }
-        let now = since_start().as_nanos() as u64;
-        let repaid_in = (time * SHARE_OF_CORE).as_nanos() as u64;
-        let limit = now + (CREDIT * SHARE_OF_CORE).as_nanos() as u64;
-        let even_at = &self.standing.even_at_ns;
-        // Of two at the same time one may be forgotten, which matters to nobody.
-        let after = even_at.load(Ordering::Relaxed).max(now) + repaid_in;
-        let is_overdrawn = after > limit;
-        even_at.store(if is_overdrawn { now } else { after }, Ordering::Relaxed);
-        is_overdrawn
+        self.standing.busy.is_kept(now) && self.neighbours.lately.is_kept(now)
     }
 
     pub(crate) fn suspect(&self) {
-        remember(&self.standing.suspect_until_ms);
+        self.standing.suspect.keep(now(), REMEMBERED);
     }
 
     pub(crate) fn is_suspect(&self) -> bool {
-        is_remembered(&self.standing.suspect_until_ms)
+        self.standing.suspect.is_kept(now)
     }
 
     pub(crate) fn greedy(&self) {
         self.suspect();
-        remember(&self.standing.greedy_until_ms);
+        self.standing.greedy.keep(now(), REMEMBERED);
     }
 
     pub(crate) fn is_greedy(&self) -> bool {
-        is_remembered(&self.standing.greedy_until_ms)
+        self.standing.greedy.is_kept(now)
     }
 }
 
-fn since_start() -> Duration {
+/// Since the first call, in nanoseconds: 584 years fit.
+fn now() -> u64 {
     static START: OnceLock<Instant> = OnceLock::new();
-    START.get_or_init(Instant::now).elapsed()
+    nanoseconds(START.get_or_init(Instant::now).elapsed())
 }
 
-fn remember(until: &AtomicU64) {
-    let end = (since_start() + REMEMBERED).as_millis() as u64;
-    until.fetch_max(end, Ordering::Relaxed);
-}
-
-fn is_remembered(until: &AtomicU64) -> bool {
-    let until = until.load(Ordering::Relaxed);
-    // Of most components there is nothing to remember, and no clock to be read.
-    until != 0 && (since_start().as_millis() as u64) < until
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -280,12 +274,12 @@ mod tests {
         let lane = SlowLane::with_places(1);
         assert!(lane.begin_light() && lane.begin_light());
         // None ended since the process began.
-        while since_start() < SOON {
+        while now() < nanoseconds(SOON) {
             std::hint::spin_loop();
         }
         assert!(!lane.begin_light());
         assert!(lane.for_component().begin_light(), "others are not held up");
-        lane.end_light();
+        lane.polled(Duration::ZERO, true);
         assert!(lane.begin_light());
     }
 
@@ -293,7 +287,7 @@ mod tests {
     fn short_polls_alone_are_not_polled_aside() {
         let lane = SlowLane::with_places(1);
         for _ in 0..1000 {
-            assert!(!lane.is_overdrawn(Duration::from_micros(300)));
+            assert!(!lane.polled(Duration::from_micros(300), false));
         }
     }
 
@@ -301,13 +295,14 @@ mod tests {
     fn many_short_polls_take_turns_where_there_are_neighbours() {
         let lane = SlowLane::with_places(1);
         let (many, few) = (lane.for_component(), lane.for_app());
-        let much = || (0..10_000).for_each(|_| many.polled(Duration::from_micros(50)));
+        let short = Duration::from_micros(50);
+        let much = || assert!((0..10_000).all(|_| !many.polled(short, false)));
         much();
         assert!(!many.is_busy(), "nobody else is there");
-        few.polled(Duration::from_micros(50));
+        few.polled(short, false);
         much();
         assert!(many.is_busy());
-        few.polled(Duration::from_micros(50));
+        few.polled(short, false);
         assert!(!few.is_busy());
     }
 }

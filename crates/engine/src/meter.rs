@@ -90,8 +90,26 @@ impl Inner {
         }
     }
 
-    /// Counts what the guest used since then.
-    fn spend(&mut self, since: Since) {
+    /// How the guest is to be polled next, as far as it is known for something.
+    fn pace(&self) -> Pace {
+        match self.is_slow {
+            true => Pace::Slow,
+            false if self.lane.is_greedy() => Pace::Aside,
+            false if self.lane.is_busy() => Pace::InTurn,
+            false => Pace::Light,
+        }
+    }
+
+    /// A poll of the guest begins.
+    fn begins(&mut self) {
+        if let Some(since) = self.queued_since.take() {
+            self.queued += since.elapsed();
+        }
+        self.running_since = Some(Since::now(self.precise));
+    }
+
+    /// Counts what the guest used since then; its poll ended with it if it `was_light`.
+    fn spend(&mut self, since: Since, was_light: bool) {
         let elapsed = since.elapsed();
         self.short_polls = match elapsed < SHORT_POLL {
             true => self.short_polls.saturating_add(1),
@@ -99,9 +117,9 @@ impl Inner {
         };
         self.used += elapsed;
         self.account.add(elapsed);
-        self.lane.polled(elapsed);
+        let is_too_much = self.lane.polled(elapsed, was_light);
         self.debt = (self.debt + elapsed).min(DEBT_MAX);
-        if since.is_long(elapsed) || self.lane.is_overdrawn(elapsed) {
+        if since.is_long(elapsed) || is_too_much {
             match self.precise {
                 true => self.lane.greedy(),
                 false => self.lane.suspect(),
@@ -242,31 +260,28 @@ impl CpuMeter {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How the guest is to be polled next, as far as it is known for something.
-    fn pace(&self) -> Pace {
+    /// How the guest is to be polled now. If that is at once, its poll has begun.
+    fn next_pace(&self) -> Pace {
         let mut inner = self.lock();
         inner.goes_on();
-        match inner.is_slow {
-            true => Pace::Slow,
-            false if inner.lane.is_greedy() => Pace::Aside,
-            false if inner.lane.is_busy() => Pace::InTurn,
-            false => Pace::Light,
+        let pace = inner.pace();
+        if pace != Pace::Light {
+            return pace;
         }
+        inner.is_light = inner.lane.begin_light();
+        if !inner.is_light {
+            return Pace::Aside;
+        }
+        inner.begins();
+        Pace::Light
     }
 
     fn share(&self, pace: Pace) -> Arc<Share> {
         self.lock().lane.share(pace)
     }
 
-    /// Whether the guest may be polled at once, until that poll ends.
-    fn begins_light(&self) -> bool {
-        let mut inner = self.lock();
-        inner.is_light = inner.lane.begin_light();
-        inner.is_light
-    }
-
-    /// Polls the guest.
-    fn poll<F: Future + Unpin>(&self, future: &mut F, cx: &mut Context<'_>) -> Poll<F::Output> {
+    /// Polls the guest, whose poll has begun.
+    fn poll_on<F: Future + Unpin>(&self, future: &mut F, cx: &mut Context<'_>) -> Poll<F::Output> {
         /// Also where the host panics.
         struct Ends<'a>(&'a CpuMeter);
         impl Drop for Ends<'_> {
@@ -274,9 +289,13 @@ impl CpuMeter {
                 self.0.poll_ends();
             }
         }
-        self.poll_begins();
         let _ends = Ends(self);
         Pin::new(future).poll(cx)
+    }
+
+    fn poll<F: Future + Unpin>(&self, future: &mut F, cx: &mut Context<'_>) -> Poll<F::Output> {
+        self.poll_begins();
+        self.poll_on(future, cx)
     }
 
     /// The guest has to wait for its turn.
@@ -293,15 +312,14 @@ impl CpuMeter {
         future: &mut F,
         cx: &mut Context<'_>,
     ) -> Poll<F::Output> {
-        let (stays_here, cost) = match pace {
+        if matches!(pace, Pace::Light | Pace::InTurn) {
             // The neighbours are no fault of its own.
-            Pace::Light | Pace::InTurn => (true, Duration::ZERO),
-            Pace::Slow if self.lock().short_polls >= SHORT_POLLS => (true, ONE_TURN),
-            Pace::Slow | Pace::Aside => (false, HAND_OVER),
-        };
-        let result = match stays_here {
-            true => self.poll(future, cx),
-            false => aside(|| self.poll(future, cx)),
+            return self.poll(future, cx);
+        }
+        let stays_here = pace == Pace::Slow && self.lock().short_polls >= SHORT_POLLS;
+        let (result, cost) = match stays_here {
+            true => (self.poll(future, cx), ONE_TURN),
+            false => (aside(|| self.poll(future, cx)), HAND_OVER),
         };
         let mut inner = self.lock();
         inner.used += cost;
@@ -311,21 +329,15 @@ impl CpuMeter {
 
     /// A poll of the guest begins.
     fn poll_begins(&self) {
-        let mut inner = self.lock();
-        if let Some(since) = inner.queued_since.take() {
-            inner.queued += since.elapsed();
-        }
-        inner.running_since = Some(Since::now(inner.precise));
+        self.lock().begins();
     }
 
     /// A poll of the guest ended.
     fn poll_ends(&self) {
         let mut inner = self.lock();
+        let was_light = std::mem::take(&mut inner.is_light);
         if let Some(since) = inner.running_since.take() {
-            inner.spend(since);
-        }
-        if std::mem::take(&mut inner.is_light) {
-            inner.lane.end_light();
+            inner.spend(since, was_light);
         }
         if !inner.stopped_by_tick {
             inner.ticks_in_a_row = 0;
@@ -349,7 +361,7 @@ impl CpuMeter {
                 false => Tick::Continue,
             };
         }
-        inner.spend(since);
+        inner.spend(since, false);
         inner.account.tick();
         inner.precise = true;
         inner.running_since = Some(Since::now(true));
@@ -403,14 +415,11 @@ impl<F: Future + Unpin> Future for Metered<F> {
             waiting,
             future,
         } = self.get_mut();
-        let pace = match meter.pace() {
-            Pace::Light if meter.begins_light() => {
-                *waiting = None;
-                return meter.poll(future, cx);
-            }
-            Pace::Light => Pace::Aside,
-            other => other,
-        };
+        let pace = meter.next_pace();
+        if pace == Pace::Light {
+            *waiting = None;
+            return meter.poll_on(future, cx);
+        }
         // A place for another pace is none.
         let mut turn = match waiting.take() {
             Some((for_pace, turn)) if for_pace == pace => turn,
@@ -448,6 +457,14 @@ mod tests {
             lane,
             CpuAccount::default(),
         )
+    }
+
+    impl CpuMeter {
+        fn pace(&self) -> Pace {
+            let mut inner = self.lock();
+            inner.goes_on();
+            inner.pace()
+        }
     }
 
     /// Computes for `time` of this thread's CPU, however busy the machine is.
@@ -597,7 +614,7 @@ mod tests {
         spin(Duration::from_millis(8));
         for guest in guests() {
             let since = thread_cpu_time().saturating_sub(Duration::from_millis(8));
-            guest.lock().spend(Since::Cpu(since));
+            guest.lock().spend(Since::Cpu(since), false);
         }
         assert!(guests().all(|guest| guest.pace() == Pace::Aside));
         let other = CpuMeter::new(

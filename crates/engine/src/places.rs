@@ -81,7 +81,7 @@ impl Places {
         })))
     }
 
-    /// The share of another app.
+    /// The share of an app.
     pub(crate) fn share(self: &Arc<Self>) -> Arc<Share> {
         let mut state = self.lock();
         state.last_app += 1;
@@ -171,6 +171,11 @@ impl State {
 }
 
 impl Share {
+    /// The share of another app in the same places.
+    pub(crate) fn of_another(&self) -> Arc<Share> {
+        self.places.share()
+    }
+
     /// A place, if one is free.
     pub(crate) fn try_take(self: &Arc<Self>) -> Option<Place> {
         let has_place = self.places.lock().take(self.app);
