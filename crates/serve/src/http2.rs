@@ -58,7 +58,10 @@ impl Frames {
                 let first = gone.max(STREAM);
                 let mut changed = stream;
                 changed[first - STREAM..].fill(0);
-                return (identifier(changed) == 0).then_some(at - (HEADER - first)..at);
+                // Where it cannot be changed any more, h2 makes of it what it can.
+                if identifier(changed) == 0 {
+                    return Some(at - (HEADER - first)..at);
+                }
             }
         }
         None
@@ -136,6 +139,19 @@ mod tests {
                 assert_eq!(got, wanted[..got.len()], "pieces of {piece}");
             }
         }
+    }
+
+    /// Half of the identifier was read before.
+    #[test]
+    fn what_follows_content_that_cannot_be_changed_is_understood() {
+        let bad = frame(DATA, 0, 257, b"more");
+        // What looks like such a frame, but is the content of another.
+        let good = frame(8, 0, 0, &bad);
+        let mut frames = Frames::default();
+        assert_eq!(frames.follow(&frame(HEADERS, 5, 257, b"")), None);
+        assert_eq!(frames.follow(&bad[..8]), None);
+        assert_eq!(frames.follow(&[&bad[8..], &good[..]].concat()), None);
+        assert_eq!(frames.follow(&bad), Some(5..9));
     }
 
     #[test]
