@@ -184,12 +184,12 @@ impl CodeCache {
     ///
     /// # Errors
     /// When the bytes do not compile, or nothing can be written anywhere.
-    pub fn component(
+    pub fn component<W: AsRef<[u8]>>(
         &self,
         engine: &Engine,
         compiler: &Compiler,
         key: &CacheKey,
-        wasm: impl FnOnce() -> io::Result<Vec<u8>>,
+        wasm: impl FnOnce() -> io::Result<W>,
     ) -> Result<Component, CacheError> {
         self.load_or_compile(engine, compiler, key, wasm)
     }
@@ -198,12 +198,12 @@ impl CodeCache {
     ///
     /// # Errors
     /// As for [`CodeCache::component`].
-    pub fn module(
+    pub fn module<W: AsRef<[u8]>>(
         &self,
         engine: &Engine,
         compiler: &Compiler,
         key: &CacheKey,
-        wasm: impl FnOnce() -> io::Result<Vec<u8>>,
+        wasm: impl FnOnce() -> io::Result<W>,
     ) -> Result<Module, CacheError> {
         self.load_or_compile(engine, compiler, key, wasm)
     }
@@ -237,12 +237,12 @@ impl CodeCache {
         }
     }
 
-    fn load_or_compile<I: Image>(
+    fn load_or_compile<I: Image, W: AsRef<[u8]>>(
         &self,
         engine: &Engine,
         compiler: &Compiler,
         key: &CacheKey,
-        wasm: impl FnOnce() -> io::Result<Vec<u8>>,
+        wasm: impl FnOnce() -> io::Result<W>,
     ) -> Result<I, CacheError> {
         let path = self.path(engine, key);
         if self.is_private(&path) && sealed(&path) {
@@ -259,12 +259,13 @@ impl CodeCache {
             }
         }
         let wasm = wasm().map_err(CacheError::Source)?;
-        match self.compile(engine, compiler, key, &wasm, &path) {
+        let wasm = wasm.as_ref();
+        match self.compile(engine, compiler, key, wasm, &path) {
             // SAFETY: written just now by our compiler for this very engine.
             Ok(path) => unsafe { I::load(engine.wasmtime(), &path) }.map_err(CacheError::Load),
             Err(error) if error.is_of_the_disk() => {
                 (self.warn)(&error);
-                self.compile_unkept(engine, compiler, &wasm)
+                self.compile_unkept(engine, compiler, wasm)
             }
             Err(error) => Err(error),
         }

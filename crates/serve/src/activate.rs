@@ -350,22 +350,21 @@ impl Activation<'_> {
                 what: format!("component `{name}`"),
             });
         };
+        let no_code = |source| ActivateError::Code {
+            component: name.clone(),
+            source,
+        };
+        let wasm =
+            std::fs::read(&blob.path).map_err(|source| no_code(CacheError::Source(source)))?;
         let code = runtime
             .code_cache(self.app_name)
             .component(
                 runtime.host.engine(),
                 &runtime.compiler,
                 &blob.digest,
-                || std::fs::read(&blob.path),
+                || Ok(&wasm),
             )
-            .map_err(|source| ActivateError::Code {
-                component: name.clone(),
-                source,
-            })?;
-        let wasm = std::fs::read(&blob.path).map_err(|source| ActivateError::Code {
-            component: name.clone(),
-            source: CacheError::Source(source),
-        })?;
+            .map_err(no_code)?;
         let footprint = Footprint::of(&code, &wasm);
         drop(wasm);
         // A later request then maps memory instead of copying it. Not every image can; that is no

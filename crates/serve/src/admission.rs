@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
+use crate::capacity::{Capacity, Taken};
 use crate::clients::client_at;
-use crate::places::{Places, Taken};
 
 /// Why a request was not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +50,7 @@ pub(crate) struct Place {
 /// the version before are counted until they have left.
 #[derive(Debug)]
 pub(crate) struct Admission {
-    places: Arc<Places>,
+    places: Arc<Capacity>,
     waiting: AtomicU32,
     clients: Mutex<Clients>,
 }
@@ -81,7 +81,7 @@ impl Limits {
 /// What one client has.
 #[derive(Debug)]
 struct PerClient {
-    places: Arc<Places>,
+    places: Arc<Capacity>,
     waiting: AtomicU32,
 }
 
@@ -96,7 +96,7 @@ fn share(of: u32) -> u32 {
 impl Admission {
     pub(crate) fn new(limits: Limits) -> Admission {
         Admission {
-            places: Places::new(limits.concurrency),
+            places: Capacity::new(limits.concurrency),
             waiting: AtomicU32::new(0),
             clients: Mutex::new(Clients {
                 limits,
@@ -140,11 +140,12 @@ impl Admission {
 
     async fn wait(&self, of: &PerClient, deadline: Instant) -> Result<(Taken, Taken), Refused> {
         let limits = self.clients().limits;
-        let whose = |is_own: bool| match limits.of_client().concurrency {
+        let each = limits.of_client();
+        let whose = |is_own: bool| match each.concurrency {
             share if is_own && share < limits.concurrency => Whose::Client(share),
             _ => Whose::All,
         };
-        let own = Waiting::start(&of.waiting, limits.of_client().queue);
+        let own = Waiting::start(&of.waiting, each.queue);
         let all = own.and_then(|own| Some((own, Waiting::start(&self.waiting, limits.queue)?)));
         let Some(_waiting) = all else {
             return Err(Refused::QueueFull(whose(of.places.free() == 0)));
@@ -168,7 +169,7 @@ impl Admission {
             clients.each.retain(|_, of| of.strong_count() > 0);
         }
         let of = Arc::new(PerClient {
-            places: Places::new(clients.limits.of_client().concurrency),
+            places: Capacity::new(clients.limits.of_client().concurrency),
             waiting: AtomicU32::new(0),
         });
         clients.each.insert(client, Arc::downgrade(&of));
@@ -179,8 +180,8 @@ impl Admission {
 #[cfg(test)]
 impl Place {
     /// A place that is one of `places`.
-    pub(crate) fn of(places: &Arc<Places>) -> Place {
-        let own = Places::new(1);
+    pub(crate) fn of(places: &Arc<Capacity>) -> Place {
+        let own = Capacity::new(1);
         Place {
             _all: places.try_take().unwrap(),
             _client: own.try_take().unwrap(),

@@ -128,6 +128,12 @@ impl<B: Abandon> UnderWay<B> {
         self.number
     }
 
+    /// Waits until the client takes what it has been answered before.
+    pub(crate) async fn room(&self) {
+        let untaken = &self.answers.untaken;
+        untaken.room(StreamNumber(self.number)).await;
+    }
+
     /// The answer, counted until its end. On HTTP/2 it may be ended from outside.
     pub(crate) fn answer(self, response: Response<B>, is_h2: bool) -> Response<Answer<B>> {
         response.map(|body| {
@@ -135,7 +141,7 @@ impl<B: Abandon> UnderWay<B> {
                 return Answer::Own(body, self);
             }
             let answers = Arc::clone(&self.answers);
-            let stream = answers.untaken.begin();
+            let stream = StreamNumber(self.number);
             let slot = Arc::new(Slot(Mutex::new(Some((body, self)))));
             answers.lock().shared.insert(stream, Arc::clone(&slot));
             Answer::Shared(Shared {
@@ -201,7 +207,7 @@ where
                 stream,
                 answers,
             }) => {
-                ready!(answers.untaken.poll_room(cx));
+                ready!(answers.untaken.poll_room(*stream, cx));
                 let mut answer = slot.lock();
                 let Some((body, _)) = &mut *answer else {
                     return Poll::Ready(Some(Err(ABANDONED.into())));

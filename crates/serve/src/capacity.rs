@@ -1,13 +1,14 @@
-//! Places whose number can change while they are taken.
+//! How many may be in at once, where that can change while they are.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 /// So many may be in at once. Whoever waits is let in by turns.
 #[derive(Debug)]
-pub(crate) struct Places {
-    free: Arc<Semaphore>,
+pub(crate) struct Capacity {
+    /// Whoever is in has forgotten its permit, which [`Taken`] brings back.
+    free: Semaphore,
     size: Mutex<Size>,
 }
 
@@ -20,16 +21,13 @@ struct Size {
 
 /// A place that is taken until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Taken {
-    permit: Option<OwnedSemaphorePermit>,
-    places: Arc<Places>,
-}
+pub(crate) struct Taken(Arc<Capacity>);
 
-impl Places {
-    pub(crate) fn new(max: u32) -> Arc<Places> {
+impl Capacity {
+    pub(crate) fn new(max: u32) -> Arc<Capacity> {
         let max = max as usize;
-        Arc::new(Places {
-            free: Arc::new(Semaphore::new(max)),
+        Arc::new(Capacity {
+            free: Semaphore::new(max),
             size: Mutex::new(Size { max, excess: 0 }),
         })
     }
@@ -56,21 +54,15 @@ impl Places {
 
     /// A place, if one is free and nobody waits for it.
     pub(crate) fn try_take(self: &Arc<Self>) -> Option<Taken> {
-        let permit = Arc::clone(&self.free).try_acquire_owned().ok()?;
-        Some(self.taken(permit))
+        self.free.try_acquire().ok()?.forget();
+        Some(Taken(Arc::clone(self)))
     }
 
-    /// A place, once there is one.
+    /// A place, once there is one. Whoever stops waiting has taken none.
     pub(crate) async fn take(self: &Arc<Self>) -> Taken {
-        let permit = Arc::clone(&self.free).acquire_owned().await;
-        self.taken(permit.expect("the semaphore is never closed"))
-    }
-
-    fn taken(self: &Arc<Self>, permit: OwnedSemaphorePermit) -> Taken {
-        Taken {
-            permit: Some(permit),
-            places: Arc::clone(self),
-        }
+        let permit = self.free.acquire().await;
+        permit.expect("the semaphore is never closed").forget();
+        Taken(Arc::clone(self))
     }
 
     /// Places that nobody has now.
@@ -81,16 +73,11 @@ impl Places {
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        let Some(permit) = self.permit.take() else {
-            return;
-        };
-        let mut size = self.places.size();
-        if size.excess > 0 {
-            size.excess -= 1;
-            permit.forget();
-        } else {
+        let mut size = self.0.size();
+        match size.excess.checked_sub(1) {
+            Some(rest) => size.excess = rest,
             // Before the size can change.
-            drop(permit);
+            None => self.0.free.add_permits(1),
         }
     }
 }
@@ -99,13 +86,13 @@ impl Drop for Taken {
 mod tests {
     use super::*;
 
-    fn fill(places: &Arc<Places>) -> Vec<Taken> {
+    fn fill(places: &Arc<Capacity>) -> Vec<Taken> {
         std::iter::from_fn(|| places.try_take()).collect()
     }
 
     #[test]
     fn fewer_places_hold_once_those_in_have_left() {
-        let places = Places::new(4);
+        let places = Capacity::new(4);
         let mut taken = fill(&places);
         assert_eq!(taken.len(), 4);
         places.resize(2);
@@ -119,7 +106,7 @@ mod tests {
 
     #[test]
     fn more_places_are_there_at_once() {
-        let places = Places::new(1);
+        let places = Capacity::new(1);
         let first = fill(&places);
         places.resize(3);
         assert_eq!(fill(&places).len(), 2);
@@ -129,7 +116,7 @@ mod tests {
 
     #[test]
     fn up_and_down_again_leaves_as_many_as_there_are() {
-        let places = Places::new(5);
+        let places = Capacity::new(5);
         let mut taken = fill(&places);
         // Some are free, some are not.
         taken.truncate(3);
@@ -146,7 +133,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_waits_is_let_in_when_there_is_room_under_the_new_number() {
-        let places = Places::new(2);
+        let places = Capacity::new(2);
         let mut taken = fill(&places);
         let waiting = tokio::spawn({
             let places = Arc::clone(&places);

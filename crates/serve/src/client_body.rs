@@ -10,7 +10,8 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 use wasmtime_wasi_http::Error;
 
-use crate::log::{Level, Log, Message, RequestId};
+use crate::component::Blueprint;
+use crate::log::{Level, RequestId};
 use crate::pace::Pace;
 
 /// A content that fails when its client does not keep [`Pace`].
@@ -29,24 +30,21 @@ pub(crate) struct ClientBody<B> {
 
 /// Whom to tell that a client was too slow: the guest sees an error only.
 pub(crate) struct Complaint {
-    pub(crate) log: Log,
-    pub(crate) app: Arc<str>,
-    pub(crate) component: Arc<str>,
+    pub(crate) blueprint: Arc<Blueprint>,
     pub(crate) id: RequestId,
 }
 
 impl Complaint {
     fn tell(self) {
         let what = "the client sends its content too slowly; it is broken off";
-        let hint =
-            "a client that is silent by design needs a longer `limits.body_idle` in wharf.toml";
-        self.log.message(
-            Message::new(Level::Warn, what)
-                .about(&self.app)
-                .with("component", &*self.component)
-                .with("request_id", self.id)
-                .with("hint", hint),
-        );
+        let hint = self.blueprint.advice.limit("body_idle").unwrap_or_else(|| {
+            "a client that is silent by design needs a longer `limits.body_idle` in wharf.toml"
+                .to_owned()
+        });
+        let message = (self.blueprint)
+            .message(Level::Warn, what, Some(self.id))
+            .with("hint", hint);
+        self.blueprint.log.message(message);
     }
 }
 
@@ -94,7 +92,7 @@ impl<B> ClientBody<B> {
         if let Some((bell, _)) = &self.bell
             && let Some(at) = bell.lock().at.take()
         {
-            self.pace.stop(at);
+            self.pace.stop(|| at);
         }
     }
 }
@@ -110,7 +108,10 @@ where
             let waker = Waker::from(Arc::clone(&bell));
             (bell, waker)
         });
-        bell.lock().guest = Some(cx.waker().clone());
+        match &mut bell.lock().guest {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
         Pin::new(&mut self.body).poll_frame(&mut Context::from_waker(waker))
     }
 }
@@ -130,7 +131,7 @@ where
         let polled = this.poll_body(cx);
         this.note_rung();
         if let Poll::Ready(frame) = polled {
-            this.pace.stop(Instant::now());
+            this.pace.stop(Instant::now);
             if let Some(Ok(frame)) = &frame
                 && let Some(data) = frame.data_ref()
             {

@@ -54,6 +54,11 @@ impl Share {
 }
 
 impl Counted {
+    /// As [`client_at`] has it.
+    pub(crate) fn client(&self) -> IpAddr {
+        self.client
+    }
+
     pub(crate) fn share(&self) -> Share {
         Share::Among(Arc::clone(&self.count))
     }

@@ -1,7 +1,6 @@
 //! One connection: HTTP/1.1 or HTTP/2 over any stream of bytes.
 
 use std::convert::Infallible;
-use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -111,8 +110,7 @@ impl Protocols {
             window,
         } = party;
         let ledger = Arc::new(Ledger::default());
-        let untaken = Untaken::new(share, write_time);
-        let answers = Answers::new(Arc::clone(&ledger), Arc::clone(&untaken));
+        let answers = Answers::new(Arc::clone(&ledger), Untaken::new(share, write_time));
         let mut builder = self.builder.clone();
         builder
             .http2()
@@ -130,10 +128,9 @@ impl Protocols {
                 let ledger = Arc::clone(&ledger);
                 let refused = move || ledger.refusal_of(number);
                 let answer = node.answer(request, peer, refused);
-                let untaken = is_h2.then(|| Arc::clone(&untaken));
                 async move {
-                    if let Some(untaken) = untaken {
-                        poll_fn(|cx| untaken.poll_room(cx)).await;
+                    if is_h2 {
+                        under_way.room().await;
                     }
                     Ok::<_, Infallible>(under_way.answer(answer.await, is_h2))
                 }

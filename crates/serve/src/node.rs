@@ -87,7 +87,8 @@ impl Node {
 
     /// Serves `app` for all host names from the next request on.
     pub fn serve(&self, app: Arc<LiveApp>) {
-        self.metrics.set_apps([(app.name(), app.absence.is_none())]);
+        let apps = BTreeMap::from([(app.name().to_owned(), app.absence.is_none())]);
+        self.metrics.set_apps(apps);
         self.hosts.store(Arc::new(Hosts::only(app)));
     }
 
@@ -100,8 +101,7 @@ impl Node {
             hosts.add(&names, &app);
             all.insert(app.name().to_owned(), app.absence.is_none());
         }
-        self.metrics
-            .set_apps(all.iter().map(|(name, is_up)| (&**name, *is_up)));
+        self.metrics.set_apps(all);
         self.hosts.store(Arc::new(hosts));
     }
 
@@ -367,9 +367,7 @@ impl Node {
             && (request.headers().get(EXPECT))
                 .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
         let complaint = || Complaint {
-            log: self.log.clone(),
-            app: Arc::clone(component.app()),
-            component: Arc::clone(component.name()),
+            blueprint: Arc::clone(component.blueprint()),
             id: origin.id,
         };
         let request = request.map(|body| incoming(body, limits.body_idle, waits, complaint));
@@ -390,7 +388,7 @@ impl Node {
             }
             Err(fault) => {
                 component.log_fault(&fault, origin.id);
-                let fault = component.advised(&fault);
+                let fault = component.advised(fault);
                 pending.account().error = Some(fault.message.clone());
                 answer::fault(&fault, origin.id, self.detail)
             }

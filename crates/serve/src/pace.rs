@@ -1,10 +1,11 @@
 //! How long one waits for a client, all in all.
 
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
+
+use crate::alarm::Alarm;
 
 /// What a client must move of a body on average, either way, while it is waited for.
 pub(crate) const BYTES_PER_SECOND_MIN: u64 = 240;
@@ -21,7 +22,7 @@ pub(crate) struct Pace {
     /// Since when the client is waited for.
     since: Option<Instant>,
     was_out: bool,
-    timer: Option<Pin<Box<Sleep>>>,
+    alarm: Alarm,
 }
 
 impl Pace {
@@ -31,7 +32,7 @@ impl Pace {
             left: limit,
             since: None,
             was_out: false,
-            timer: None,
+            alarm: Alarm::default(),
         }
     }
 
@@ -41,11 +42,10 @@ impl Pace {
     }
 
     /// It was waited for until `at`, and is not any more.
-    pub(crate) fn stop(&mut self, at: Instant) {
+    pub(crate) fn stop(&mut self, at: impl FnOnce() -> Instant) {
         if let Some(since) = self.since.take() {
-            self.left = self
-                .left
-                .saturating_sub(at.saturating_duration_since(since));
+            let paused = at().saturating_duration_since(since);
+            self.left = self.left.saturating_sub(paused);
             self.was_out |= self.left.is_zero();
         }
     }
@@ -54,7 +54,7 @@ impl Pace {
     pub(crate) fn moved(&mut self, bytes: usize) {
         if self.since.is_some() {
             let now = Instant::now();
-            self.stop(now);
+            self.stop(|| now);
             self.since = Some(now);
         }
         if self.left < self.limit {
@@ -67,24 +67,12 @@ impl Pace {
     /// Waits for the client; ready when patience ends.
     pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let ends = *self.since.get_or_insert_with(Instant::now) + self.left;
-        loop {
-            let timer = self
-                .timer
-                .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(ends)));
-            // It may ring too early, so that it is not set anew for each pause.
-            if timer.is_elapsed() || timer.deadline() > ends {
-                timer.as_mut().reset(ends);
-            }
-            ready!(timer.as_mut().poll(cx));
-            if Instant::now() >= ends {
-                return Poll::Ready(());
-            }
-        }
+        self.alarm.poll(ends, cx)
     }
 
-    /// Whether patience has ended, now or ever.
-    pub(crate) fn is_out(&self) -> bool {
-        self.was_out || self.ends().is_some_and(|ends| ends <= Instant::now())
+    /// Whether patience has ended, by `now` or ever.
+    pub(crate) fn is_out(&self, now: Instant) -> bool {
+        self.was_out || self.ends().is_some_and(|ends| ends <= now)
     }
 
     /// When patience ends if nothing moves; `None` while the client is not waited for.
@@ -112,7 +100,7 @@ mod tests {
                     return round;
                 }
                 // The clock stands still: the pause is told, not slept.
-                pace.stop(now + Duration::from_secs(10));
+                pace.stop(|| now + Duration::from_secs(10));
                 pace.moved(bytes);
             }
             100

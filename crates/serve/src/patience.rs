@@ -37,7 +37,7 @@ impl<S> Patience<S> {
     ) -> Poll<io::Result<T>> {
         if let Poll::Ready(result) = result {
             if std::mem::take(&mut self.is_stalled) {
-                self.pace.stop(Instant::now());
+                self.pace.stop(Instant::now);
             }
             if let Ok(result) = &result {
                 self.pace.moved(bytes(result));

@@ -17,7 +17,7 @@ use crate::log::{Level, Message};
 use crate::node::Node;
 use crate::request::{Peer, Scheme};
 use crate::tls::Tls;
-use crate::windows::{Window, Windows};
+use crate::windows::Windows;
 
 /// An address to listen on.
 #[derive(Debug, Clone)]
@@ -256,14 +256,6 @@ impl Place {
     }
 }
 
-impl Door {
-    /// What a connection of `client` may send unread.
-    fn window(&self, client: SocketAddr) -> Window {
-        let is_proxy = self.node.proxies().trusts(client.ip());
-        self.windows.open(Some(client.ip()).filter(|_| !is_proxy))
-    }
-}
-
 async fn accept(listening: Listening, door: Arc<Door>, draining: Draining) {
     let server = door.node.metrics().server();
     loop {
@@ -309,7 +301,9 @@ fn connect(
                 scheme,
             },
             share: place.share(),
-            window: door.window(client),
+            window: door
+                .windows
+                .open(place.client.as_ref().map(Counted::client)),
         };
         let node = Arc::clone(&door.node);
         match tls {
@@ -428,9 +422,16 @@ mod tests {
 
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-    /// The kinds of the frames that come until the server closes the connection.
-    async fn kinds(stream: &mut TcpStream) -> Vec<u8> {
-        let frames = rest(stream).await;
+    /// GET http a /, by the indexes of RFC 7541, appendix A.
+    const GET: &[u8] = b"\0\0\x06\x01\x05\0\0\0\x01\x82\x86\x84\x41\x01a";
+
+    /// The kinds of the frames that come for `sent` until the server closes the connection.
+    async fn kinds_for(addr: SocketAddr, sent: &[&[u8]]) -> Vec<u8> {
+        let mut stream = TcpStream::connect(addr).await.unwrap();
+        stream.write_all(PREFACE).await.unwrap();
+        stream.write_all(&sent.concat()).await.unwrap();
+        let frames = tokio::time::timeout(Duration::from_secs(30), rest(&mut stream));
+        let frames = frames.await.expect("it ends");
         let mut kinds = Vec::new();
         let mut frames = &frames[..];
         while let [a, b, c, kind, _, _, _, _, _, after @ ..] = frames {
@@ -447,11 +448,8 @@ mod tests {
         let mut http1 = TcpStream::connect(addr).await.unwrap();
         assert!(ask(&mut http1).await > 0);
         assert!(rest(&mut http1).await.is_empty());
-        let mut http2 = TcpStream::connect(addr).await.unwrap();
         let settings = b"\0\0\0\x04\0\0\0\0\0";
-        let hello = [PREFACE, settings].concat();
-        http2.write_all(&hello).await.unwrap();
-        let kinds = kinds(&mut http2).await;
+        let kinds = kinds_for(addr, &[settings]).await;
         assert!(kinds.contains(&7), "GOAWAY: {kinds:?}");
     }
 
@@ -463,13 +461,8 @@ mod tests {
             options.idle_time = Duration::from_secs(1);
         })
         .await;
-        let mut stream = TcpStream::connect(addr).await.unwrap();
         let shut = b"\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0\0";
-        // GET http a /, by the indexes of RFC 7541, appendix A.
-        let request = b"\0\0\x06\x01\x05\0\0\0\x01\x82\x86\x84\x41\x01a";
-        let hello = [PREFACE, shut, request].concat();
-        stream.write_all(&hello).await.unwrap();
-        let kinds = kinds(&mut stream).await;
+        let kinds = kinds_for(addr, &[shut, GET]).await;
         assert!(kinds.contains(&1), "HEADERS: {kinds:?}");
         assert!(!kinds.contains(&0), "no DATA: {kinds:?}");
         assert!(kinds.contains(&7), "GOAWAY: {kinds:?}");
@@ -484,15 +477,10 @@ mod tests {
             options.idle_time = Duration::from_secs(3600);
         })
         .await;
-        let mut stream = TcpStream::connect(addr).await.unwrap();
         let one_byte = b"\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0\x01";
-        let request = b"\0\0\x06\x01\x05\0\0\0\x01\x82\x86\x84\x41\x01a";
         // POST, whose content does not come.
         let other = b"\0\0\x06\x01\x04\0\0\0\x03\x83\x86\x84\x41\x01a";
-        let hello = [PREFACE, one_byte, request, other].concat();
-        stream.write_all(&hello).await.unwrap();
-        let kinds = tokio::time::timeout(Duration::from_secs(30), kinds(&mut stream));
-        let kinds = kinds.await.expect("it ends");
+        let kinds = kinds_for(addr, &[one_byte, GET, other]).await;
         assert!(kinds.contains(&0), "DATA: {kinds:?}");
         assert!(kinds.contains(&7), "GOAWAY: {kinds:?}");
     }

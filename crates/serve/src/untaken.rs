@@ -5,6 +5,7 @@
 //! wire. Beyond a connection's share nothing more is handed over, and no request begun.
 
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -27,14 +28,14 @@ pub(crate) struct Untaken {
 #[derive(Debug, Default)]
 struct State {
     bytes: usize,
-    next: u64,
     streams: HashMap<StreamNumber, Stream>,
     /// Whom to wake when there is room.
-    waiting: Vec<Waker>,
+    waiting: HashMap<StreamNumber, Waker>,
 }
 
+/// The number of a request and its answer, among those of the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct StreamNumber(u64);
+pub(crate) struct StreamNumber(pub(crate) u64);
 
 /// An answer with pieces that are not taken.
 #[derive(Debug)]
@@ -66,27 +67,24 @@ impl Untaken {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ready when there is room for more.
-    pub(crate) fn poll_room(&self, cx: &Context<'_>) -> Poll<()> {
+    /// Ready when there is room for more. Whoever gives up says so by [`Untaken::end`].
+    pub(crate) fn poll_room(&self, stream: StreamNumber, cx: &Context<'_>) -> Poll<()> {
         let mut state = self.lock();
         if state.bytes < self.share.bytes() {
             return Poll::Ready(());
         }
-        if !state
-            .waiting
-            .iter()
-            .any(|waker| waker.will_wake(cx.waker()))
-        {
-            state.waiting.push(cx.waker().clone());
-        }
+        let before = state.waiting.insert(stream, cx.waker().clone());
+        // A waker may be the last that holds its task, which says then that it gives up.
+        drop(state);
+        drop(before);
         Poll::Pending
     }
 
-    /// A name for an answer.
-    pub(crate) fn begin(&self) -> StreamNumber {
-        let mut state = self.lock();
-        state.next += 1;
-        StreamNumber(state.next)
+    /// Waits until there is room for the first of `stream`.
+    pub(crate) async fn room(&self, stream: StreamNumber) {
+        let gives_up = GivesUp(self, stream);
+        poll_fn(|cx| self.poll_room(stream, cx)).await;
+        drop(gives_up);
     }
 
     /// Counts a piece of an answer.
@@ -116,12 +114,12 @@ impl Untaken {
         state.bytes -= bytes;
         if let Some(entry) = state.streams.get_mut(&stream) {
             entry.bytes -= bytes;
-            entry.pace.moved(bytes);
             if entry.bytes == 0 {
-                entry.pace.stop(Instant::now());
-                if !entry.goes_on {
-                    state.streams.remove(&stream);
-                }
+                entry.pace.stop(Instant::now);
+            }
+            entry.pace.moved(bytes);
+            if entry.bytes == 0 && !entry.goes_on {
+                state.streams.remove(&stream);
             }
         }
         self.wake_if_there_is_room(state);
@@ -134,7 +132,7 @@ impl Untaken {
         }
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
-        for waker in waiting {
+        for waker in waiting.into_values() {
             waker.wake();
         }
     }
@@ -148,6 +146,9 @@ impl Untaken {
                 state.streams.remove(&stream);
             }
         }
+        let waker = state.waiting.remove(&stream);
+        drop(state);
+        drop(waker);
     }
 
     /// The answers that lie for too long.
@@ -156,7 +157,7 @@ impl Untaken {
         let state = self.lock();
         let lying = state.streams.iter().filter_map(|(stream, entry)| {
             let ends = entry.pace.ends()?;
-            entry.pace.is_out().then(|| Lies {
+            entry.pace.is_out(now).then(|| Lies {
                 stream: *stream,
                 is_hopeless: ends + self.limit <= now,
             })
@@ -165,6 +166,15 @@ impl Untaken {
         // The share may have grown since they asked.
         self.wake_if_there_is_room(state);
         lying
+    }
+}
+
+/// Ends a stream that is waited for no more.
+struct GivesUp<'a>(&'a Untaken, StreamNumber);
+
+impl Drop for GivesUp<'_> {
+    fn drop(&mut self) {
+        self.0.end(self.1);
     }
 }
 
@@ -234,13 +244,13 @@ mod tests {
 
     fn has_room(untaken: &Untaken) -> bool {
         let cx = Context::from_waker(Waker::noop());
-        untaken.poll_room(&cx).is_ready()
+        untaken.poll_room(StreamNumber(0), &cx).is_ready()
     }
 
     #[tokio::test(start_paused = true)]
     async fn beyond_its_share_there_is_room_when_half_of_it_is_taken() {
         let untaken = untaken();
-        let stream = untaken.begin();
+        let stream = StreamNumber(1);
         let mut first = untaken.hand(stream, vec![0; 900].into());
         assert!(has_room(&untaken));
         let second = untaken.hand(stream, vec![0; 900].into());
@@ -257,9 +267,25 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn nothing_is_kept_of_who_gives_up_waiting() {
+        let untaken = untaken();
+        let _fills = untaken.hand(StreamNumber(1), vec![0; 1000].into());
+        let mut cx = Context::from_waker(Waker::noop());
+        for number in 2..1000 {
+            let mut room = Box::pin(untaken.room(StreamNumber(number)));
+            assert!(room.as_mut().poll(&mut cx).is_pending());
+            assert_eq!(untaken.lock().waiting.len(), 1);
+        }
+        assert!(untaken.lock().waiting.is_empty());
+        assert!(untaken.poll_room(StreamNumber(1000), &cx).is_pending());
+        untaken.end(StreamNumber(1000));
+        assert!(untaken.lock().waiting.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn an_answer_lies_whose_client_takes_less_than_its_pace() {
         let untaken = untaken();
-        let [still, drips, slow] = [(); 3].map(|()| untaken.begin());
+        let [still, drips, slow] = [1, 2, 3].map(StreamNumber);
         let mut pieces =
             [still, drips, slow].map(|stream| untaken.hand(stream, vec![0; 90_000].into()));
         untaken.end(still);
@@ -282,7 +308,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_answer_of_which_all_is_taken_may_go_on_for_ever() {
         let untaken = untaken();
-        let stream = untaken.begin();
+        let stream = StreamNumber(1);
         for _ in 0..100 {
             drop(untaken.hand(stream, vec![0; 1].into()));
             tokio::time::advance(10 * LIMIT).await;

@@ -10,8 +10,6 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::clients::client_at;
-
 /// What any connection may send unread: as much as RFC 9113 gives it to begin with.
 pub(crate) const LEAST: usize = 64 << 10;
 /// What one may send unread at most.
@@ -53,9 +51,8 @@ impl Windows {
         self.lent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A window for a connection of `client`, or of a proxy behind which are many.
+    /// A window for a connection of `client`, as [`crate::clients::client_at`] has it, or of a proxy behind which are many.
     pub(crate) fn open(self: &Arc<Self>, client: Option<IpAddr>) -> Window {
-        let client = client.map(client_at);
         let mut lent = self.lock();
         let mut left = self.all - lent.all;
         if let Some(client) = client {

@@ -237,7 +237,7 @@ fn load(engine: &Engine, wasm: &[u8], path: &Path) -> Result<Runnable, CliError>
     let key = Digest::of(wasm);
     let bytes = || {
         say_if_slow(path);
-        Ok(wasm.to_vec())
+        Ok(wasm)
     };
     let failed = |error: CacheError| {
         if let Err(error) = wharf_artifact::validate(wasm) {

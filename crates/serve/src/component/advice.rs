@@ -47,13 +47,11 @@ impl Advice {
         })
     }
 
-    /// The same fault, with the hint that holds here.
-    pub(crate) fn on(&self, fault: &Fault) -> Fault {
+    /// What to do about `fault`.
+    pub(crate) fn on(&self, fault: &Fault) -> Option<String> {
         let key = fault.limit.as_ref().and_then(LimitHit::key);
-        match key.and_then(|key| self.limit(key)) {
-            Some(hint) => fault.clone().with_hint(hint),
-            None => fault.clone(),
-        }
+        let own = key.and_then(|key| self.limit(key));
+        own.or_else(|| fault.hint.clone())
     }
 
     /// What to do about `denial`, which the component `name` met.
@@ -86,7 +84,7 @@ mod tests {
     };
 
     fn hint(advice: &Advice, limit: LimitHit) -> String {
-        advice.on(&Fault::limit(limit)).hint.unwrap()
+        advice.on(&Fault::limit(limit)).unwrap()
     }
 
     #[test]

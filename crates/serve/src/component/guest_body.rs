@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use http::Response;
 use http_body::{Body, Frame, SizeHint};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 use wasmtime_wasi_http::WasiBody;
 use wharf_engine::{Fault, FaultKind, LimitHit, Metered, clip};
 use wharf_manifest::{ByteSize, Limits};
@@ -17,8 +17,9 @@ use wharf_manifest::{ByteSize, Limits};
 use super::Blueprint;
 use super::ticket::Reading;
 use crate::admission::Place;
+use crate::alarm::Alarm;
 use crate::length::{announced, has_no_body};
-use crate::log::{Level, Message, RequestId};
+use crate::log::{Level, RequestId};
 
 /// The run of a guest to its end.
 pub(super) type Run = Metered<Pin<Box<dyn Future<Output = Result<(), Fault>> + Send>>>;
@@ -32,6 +33,7 @@ pub(crate) struct GuestBody {
     guest: Guest,
     idle: Duration,
     silence: Option<Silence>,
+    alarm: Alarm,
     /// Bytes still announced by `Content-Length`.
     announced: Option<u64>,
     bytes_left: Option<u64>,
@@ -54,7 +56,7 @@ pub(super) enum Guest {
 
 /// A guest is waited for.
 struct Silence {
-    ends: Pin<Box<Sleep>>,
+    ends: Instant,
     /// How long the guest had been kept from computing before.
     queued: Duration,
 }
@@ -97,6 +99,7 @@ impl GuestBody {
             guest,
             idle: limits.body_idle,
             silence: None,
+            alarm: Alarm::default(),
             announced,
             bytes_left: limits.response.map(|size| size.0),
             bytes_max: limits.response,
@@ -143,14 +146,14 @@ impl GuestBody {
         let idle = self.idle;
         let guest = &self.guest;
         let silence = self.silence.get_or_insert_with(|| Silence {
-            ends: Box::pin(tokio::time::sleep(idle)),
+            ends: Instant::now() + idle,
             queued: guest.queued(),
         });
         loop {
-            ready!(silence.ends.as_mut().poll(cx));
+            ready!(self.alarm.poll(silence.ends, cx));
             let queued = guest.queued();
             let kept = queued.saturating_sub(silence.queued);
-            let more = match silence.ends.deadline().elapsed() < LATE {
+            let more = match silence.ends.elapsed() < LATE {
                 true => kept.min(idle),
                 false => idle,
             };
@@ -158,7 +161,7 @@ impl GuestBody {
                 return Poll::Ready(Fault::limit(LimitHit::BodyIdle { limit: idle }));
             }
             silence.queued = queued;
-            silence.ends.as_mut().reset(Instant::now() + more);
+            silence.ends = Instant::now() + more;
         }
     }
 }
@@ -284,16 +287,14 @@ impl After {
                 }
             };
             blueprint.metrics.faulted(&fault);
-            let fault = blueprint.advice.on(&fault);
-            let hint = fault.hint.unwrap_or_else(|| AFTER_HINT.to_owned());
-            blueprint.log.message(
-                Message::new(Level::Warn, "the guest failed after its response")
-                    .about(&blueprint.app)
-                    .with("component", &*blueprint.name)
-                    .with("request_id", id)
-                    .with("error", problem)
-                    .with("hint", hint),
-            );
+            let fault = match fault.hint {
+                Some(_) => fault,
+                None => fault.with_hint(AFTER_HINT),
+            };
+            let message = blueprint
+                .message(Level::Warn, "the guest failed after its response", Some(id))
+                .with("error", problem);
+            blueprint.log.message(blueprint.explain(message, &fault));
         });
     }
 }

@@ -8,27 +8,33 @@ use std::time::Duration;
 use wharf_engine::CpuMeter;
 
 /// Of one shared instance, held by all its requests.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Link {
     retired: AtomicBool,
     /// The instance waits for one of its requests to be over.
     is_full: AtomicBool,
     worker: Mutex<Option<Waker>>,
-    meter: Option<CpuMeter>,
+    meter: CpuMeter,
 }
 
 impl Link {
     /// To an instance with this meter.
     pub(super) fn new(meter: CpuMeter) -> Link {
         Link {
-            meter: Some(meter),
-            ..Link::default()
+            retired: AtomicBool::new(false),
+            is_full: AtomicBool::new(false),
+            worker: Mutex::default(),
+            meter,
         }
+    }
+
+    pub(super) fn meter(&self) -> &CpuMeter {
+        &self.meter
     }
 
     /// How long the instance had to wait for its turn to compute, in all.
     pub(super) fn queued(&self) -> Duration {
-        self.meter.as_ref().map_or(Duration::ZERO, CpuMeter::queued)
+        self.meter.queued()
     }
 
     /// The instance is to take no more requests: a client left whose task may still run, and a

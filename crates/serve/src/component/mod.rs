@@ -85,25 +85,40 @@ impl Blueprint {
     /// Logs what ended a guest, under the request that it was at work for if that is known.
     fn log_fault(&self, fault: &Fault, id: Option<RequestId>) {
         self.metrics.faulted(fault);
-        let fault = self.advice.on(fault);
-        let mut message = Message::new(Level::Error, fault.message.clone())
+        let message = self.message(Level::Error, fault.message.clone(), id);
+        self.log.message(self.explain(message, fault));
+    }
+
+    /// Something about a guest, with the request that it was at work for if that is known.
+    pub(crate) fn message(
+        &self,
+        level: Level,
+        text: impl Into<String>,
+        id: Option<RequestId>,
+    ) -> Message {
+        let message = Message::new(level, text)
             .about(&self.app)
-            .with("kind", fault.kind.as_str())
             .with("component", &*self.name);
-        if let Some(id) = id {
-            message = message.with("request_id", id);
+        match id {
+            Some(id) => message.with("request_id", id),
+            None => message,
         }
-        if let Some(hint) = &fault.hint {
-            message = message.with("hint", hint.as_str());
+    }
+
+    /// `message`, with what is known of `fault` and what to do about it.
+    fn explain(&self, message: Message, fault: &Fault) -> Message {
+        let mut message = message.with("kind", fault.kind.as_str());
+        if let Some(hint) = self.advice.on(fault) {
+            message = message.with("hint", hint);
         }
         if let Some(backtrace) = &fault.backtrace {
             message = message.with("backtrace", backtrace.trim_end());
         }
-        self.log.message(message);
+        message
     }
 
     /// State for one new instance, its meter, and where its output goes.
-    fn state(&self) -> Result<(InstanceState, CpuMeter, InstanceOutput), Fault> {
+    fn state(self: &Arc<Self>) -> Result<(InstanceState, CpuMeter, InstanceOutput), Fault> {
         let slot = self
             .budgets
             .instances
@@ -120,14 +135,8 @@ impl Blueprint {
         limits
             .reserve(self.footprint.bytes + handle_bytes(self.limits.handles))
             .map_err(Fault::limit)?;
-        let output = InstanceOutput::new(
-            self.log.clone(),
-            Arc::clone(&self.app),
-            Arc::clone(&self.name),
-            self.limits.log,
-            self.log_met.clone(),
-            (self.metrics.instance(), slot),
-        );
+        let alive = (self.metrics.instance(), slot);
+        let output = InstanceOutput::new(Arc::clone(self), alive);
         let state =
             InstanceState::new(&self.authority, limits, output.sink()).map_err(|error| {
                 Fault::new(FaultKind::Host, error.to_string()).with_hint(error.hint())
@@ -203,8 +212,8 @@ impl LiveComponent {
             .set_limits(admission_limits(&self.blueprint.limits));
     }
 
-    pub(crate) fn app(&self) -> &Arc<str> {
-        &self.blueprint.app
+    pub(crate) fn blueprint(&self) -> &Arc<Blueprint> {
+        &self.blueprint
     }
 
     pub(crate) fn name(&self) -> &Arc<str> {
@@ -243,8 +252,11 @@ impl LiveComponent {
     }
 
     /// The same fault, with the hint that holds on this node.
-    pub(crate) fn advised(&self, fault: &Fault) -> Fault {
-        self.blueprint.advice.on(fault)
+    pub(crate) fn advised(&self, fault: Fault) -> Fault {
+        match self.blueprint.advice.on(&fault) {
+            Some(hint) => fault.with_hint(hint),
+            None => fault,
+        }
     }
 
     pub(crate) fn metrics(&self) -> &Arc<ComponentMetrics> {

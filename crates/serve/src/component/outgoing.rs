@@ -13,7 +13,8 @@ use crate::telemetry::{TRACEPARENT, TraceParent};
 /// A request on its way.
 pub(super) struct Call {
     log: Log,
-    event: OutgoingEvent,
+    /// Until it is over.
+    event: Option<Box<OutgoingEvent>>,
     since: Instant,
 }
 
@@ -28,9 +29,6 @@ pub(super) fn begin(
     (method, uri): (&Method, &Uri),
     headers: &mut HeaderMap,
 ) -> Option<Box<dyn OutgoingCall>> {
-    if !log.is_traced() {
-        return None;
-    }
     let named = TraceParent::of(headers).map(|named| TraceParent {
         is_sampled: named.is_sampled && is_sampled(named.trace),
         ..named
@@ -51,7 +49,7 @@ pub(super) fn begin(
     Some(Box::new(Call {
         log: log.clone(),
         since: Instant::now(),
-        event: OutgoingEvent {
+        event: Some(Box::new(OutgoingEvent {
             started: SystemTime::now(),
             duration: std::time::Duration::ZERO,
             trace: parent.trace,
@@ -62,7 +60,7 @@ pub(super) fn begin(
             method: method.clone(),
             uri: without_query(uri),
             answer: Err("given up".to_owned()),
-        },
+        })),
     }))
 }
 
@@ -75,15 +73,18 @@ fn without_query(uri: &Uri) -> Uri {
 
 impl OutgoingCall for Call {
     fn ends(mut self: Box<Self>, answer: Result<StatusCode, String>) {
-        self.event.answer = answer;
+        if let Some(event) = &mut self.event {
+            event.answer = answer;
+        }
     }
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
-        let mut event = self.event.clone();
-        event.duration = self.since.elapsed();
-        self.log.send(Event::Outgoing(Box::new(event)));
+        if let Some(mut event) = self.event.take() {
+            event.duration = self.since.elapsed();
+            self.log.send(Event::Outgoing(event));
+        }
     }
 }
 

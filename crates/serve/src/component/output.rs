@@ -7,10 +7,9 @@ use http::{HeaderMap, Method, Uri};
 use wasmtime::component::GuestTaskId;
 use wharf_engine::Held;
 use wharf_host::{GuestOutput, OutgoingCall, OutputStream};
-use wharf_manifest::ByteSize;
 
-use super::outgoing;
-use crate::log::{GuestLog, GuestStream, Log, LogBudget, LogLimitMet, RequestId};
+use super::{Blueprint, outgoing};
+use crate::log::{GuestLog, GuestStream, LogBudget, RequestId};
 use crate::metrics::LiveInstance;
 
 /// Requests of an instance that are remembered when they are over: their tasks may still be at
@@ -23,20 +22,10 @@ pub(super) struct InstanceOutput(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    origin: Origin,
+    blueprint: Arc<Blueprint>,
     requests: Mutex<Requests>,
     /// Counts the instance while it lives.
     _alive: (LiveInstance, Held),
-}
-
-/// Whose output it is, and where it goes.
-#[derive(Debug, Clone)]
-struct Origin {
-    log: Log,
-    app: Arc<str>,
-    component: Arc<str>,
-    budget: ByteSize,
-    met: LogLimitMet,
 }
 
 #[derive(Debug, Default)]
@@ -54,7 +43,7 @@ struct RequestOutput {
     /// Its task on a shared instance.
     task: Option<GuestTaskId>,
     streams: Mutex<Option<Streams>>,
-    origin: Origin,
+    blueprint: Arc<Blueprint>,
 }
 
 /// Made when the guest first prints: most requests print nothing.
@@ -65,22 +54,9 @@ struct Streams {
 }
 
 impl InstanceOutput {
-    pub(super) fn new(
-        log: Log,
-        app: Arc<str>,
-        component: Arc<str>,
-        budget: ByteSize,
-        met: LogLimitMet,
-        alive: (LiveInstance, Held),
-    ) -> InstanceOutput {
+    pub(super) fn new(blueprint: Arc<Blueprint>, alive: (LiveInstance, Held)) -> InstanceOutput {
         InstanceOutput(Arc::new(Shared {
-            origin: Origin {
-                log,
-                app,
-                component,
-                budget,
-                met,
-            },
+            blueprint,
             requests: Mutex::default(),
             _alive: alive,
         }))
@@ -112,7 +88,7 @@ impl Shared {
             id,
             task,
             streams: Mutex::default(),
-            origin: self.origin.clone(),
+            blueprint: Arc::clone(&self.blueprint),
         })
     }
 }
@@ -121,13 +97,12 @@ impl RequestOutput {
     fn write(&self, stream: OutputStream, bytes: &[u8]) {
         let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
         let streams = streams.get_or_insert_with(|| {
-            let origin = &self.origin;
-            let budget = LogBudget::new(origin.budget).telling(origin.met.clone());
+            let blueprint = &*self.blueprint;
+            let budget = LogBudget::new(blueprint.limits.log).telling(blueprint.log_met.clone());
             let open = |stream| {
-                let (app, component) = (Arc::clone(&origin.app), Arc::clone(&origin.component));
-                origin
-                    .log
-                    .guest(self.id, app, component, stream, budget.clone())
+                let (app, name) = (Arc::clone(&blueprint.app), Arc::clone(&blueprint.name));
+                let log = &blueprint.log;
+                log.guest(self.id, app, name, stream, budget.clone())
             };
             Streams {
                 stdout: open(GuestStream::Stdout),
@@ -199,6 +174,10 @@ impl GuestOutput for InstanceOutput {
         uri: &Uri,
         headers: &mut HeaderMap,
     ) -> Option<Box<dyn OutgoingCall>> {
+        let blueprint = &*self.0.blueprint;
+        if !blueprint.log.is_traced() {
+            return None;
+        }
         // Which of several requests it is for, only the guest can say.
         let requests = self.0.lock();
         let at_work = match &requests.at_work[..] {
@@ -213,10 +192,9 @@ impl GuestOutput for InstanceOutput {
                     .is_some_and(|id| id.trace() == trace && id.is_sampled())
             })
         };
-        let origin = &self.0.origin;
-        let whose = (&origin.app, &origin.component);
+        let whose = (&blueprint.app, &blueprint.name);
         let at_work = (at_work, &is_sampled as &dyn Fn(u128) -> bool);
-        outgoing::begin(&origin.log, whose, at_work, (method, uri), headers)
+        outgoing::begin(&blueprint.log, whose, at_work, (method, uri), headers)
     }
 }
 

@@ -298,10 +298,11 @@ impl Reading {
 
     /// How long its instance had to wait for its turn to compute, in all.
     pub(super) fn queued(&self) -> Duration {
-        let instance = self
-            .0
-            .as_ref()
-            .and_then(|ticket| ticket.lock().instance.clone());
+        let Some(ticket) = &self.0 else {
+            return Duration::ZERO;
+        };
+        let state = ticket.lock();
+        let instance = state.instance.as_ref();
         instance.map_or(Duration::ZERO, |instance| instance.queued())
     }
 
@@ -326,19 +327,20 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::places::Places;
+    use crate::capacity::Capacity;
     use http_body_util::{BodyExt, Empty};
+    use wharf_engine::{CpuAccount, CpuMeter, SlowLane};
 
     const OTHERS: Others = Others {
         now: true,
         ever: true,
     };
 
-    struct Door(Arc<Places>);
+    struct Door(Arc<Capacity>);
 
     impl Door {
         fn new() -> Door {
-            Door(Places::new(1))
+            Door(Capacity::new(1))
         }
 
         fn issue(&self) -> (Ticket, Asking) {
@@ -353,7 +355,9 @@ mod tests {
     }
 
     fn instance() -> Arc<Link> {
-        Arc::default()
+        let lane = SlowLane::for_this_machine();
+        let meter = CpuMeter::new(Duration::MAX, lane, CpuAccount::default());
+        Arc::new(Link::new(meter))
     }
 
     fn empty() -> Response<WasiBody> {

@@ -10,13 +10,14 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
 use super::ended::Ended;
 use super::head::HEAD_MAX;
 use super::ledger::Ledger;
 use super::messages::{Judged, Messages, Verdict};
 use super::refusal::Refusal;
+use crate::alarm::Alarm;
 use crate::http2::Frames;
 use crate::request::Scheme;
 
@@ -59,8 +60,9 @@ pub(crate) struct Gate<S> {
     head_time: Duration,
     /// When the head that is held began.
     since: Option<Instant>,
-    timer: Pin<Box<Sleep>>,
-    is_shut: bool,
+    alarm: Alarm,
+    /// Its end of the stream is shut; until then what still comes is taken.
+    lingers: Option<Instant>,
     frames: Frames,
     /// The stream was read to its end.
     is_at_end: bool,
@@ -97,8 +99,8 @@ impl<S> Gate<S> {
             is_ahead: false,
             head_time,
             since: Some(Instant::now()),
-            timer: Box::pin(tokio::time::sleep(head_time)),
-            is_shut: false,
+            alarm: Alarm::default(),
+            lingers: None,
             frames: Frames::default(),
             is_at_end: false,
             ended: None,
@@ -188,11 +190,7 @@ impl<S> Gate<S> {
 
     /// Whether a client that ended its side has waited for too long, and is taken to have left.
     fn is_gone(&mut self, since: Instant, cx: &mut Context<'_>) -> bool {
-        let deadline = since + HALF_CLOSED;
-        if self.timer.deadline() != deadline {
-            self.timer.as_mut().reset(deadline);
-        }
-        self.timer.as_mut().poll(cx).is_ready()
+        self.alarm.poll(since + HALF_CLOSED, cx).is_ready()
     }
 
     /// What a write came to: who takes something is there, as who left answers it by a reset.
@@ -209,16 +207,7 @@ impl<S> Gate<S> {
             return Poll::Pending;
         }
         let deadline = *self.since.get_or_insert_with(Instant::now) + self.head_time;
-        loop {
-            // It may ring too early, so that it is not set anew for each head.
-            if self.timer.is_elapsed() || self.timer.deadline() > deadline {
-                self.timer.as_mut().reset(deadline);
-            }
-            ready!(self.timer.as_mut().poll(cx));
-            if Instant::now() >= deadline {
-                return Poll::Ready(());
-            }
-        }
+        self.alarm.poll(deadline, cx)
     }
 }
 
@@ -412,13 +401,15 @@ impl<S: AsyncRead + AsyncWrite + Ended + Unpin> AsyncWrite for Gate<S> {
     /// connection, and the client might lose the answer (RFC 9112, section 9.6).
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if !this.is_shut {
-            ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
-            this.is_shut = true;
-            this.timer.as_mut().reset(Instant::now() + LINGER);
-        }
+        let lingers = match this.lingers {
+            Some(until) => until,
+            None => {
+                ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+                *this.lingers.insert(Instant::now() + LINGER)
+            }
+        };
         if matches!(this.mode, Mode::Refused(_) | Mode::Broken(_)) && this.forget(cx).is_pending() {
-            return this.timer.as_mut().poll(cx).map(Ok);
+            return this.alarm.poll(lingers, cx).map(Ok);
         }
         Poll::Ready(Ok(()))
     }

@@ -305,8 +305,9 @@ fn notice(app: Arc<str>, dropped: u64) -> Message {
 fn cost(event: &Event) -> usize {
     let text = match event {
         Event::Request(request) => {
-            let error = request.error.as_ref().map_or(0, String::len);
-            request.method.as_str().len() + request.path.len() + error
+            let said = [&request.error, &request.hint].into_iter().flatten();
+            let said: usize = said.map(String::len).sum();
+            request.method.as_str().len() + request.path.len() + said
         }
         Event::GuestOutput(line) => line.line.len(),
         Event::Message(message) => {

@@ -59,11 +59,11 @@ impl Room {
     /// so much, that is counted, and the line is to be dropped.
     pub(super) fn take(&mut self, app: Option<&Arc<str>>, bytes: usize) -> bool {
         let app = app.unwrap_or(&self.node);
-        let own = self.apps.get(app).copied().unwrap_or_default();
+        let held = self.apps.entry(Arc::clone(app)).or_default();
         let sums = self
             .used
             .plus_one(bytes, self.max)
-            .zip(own.plus_one(bytes, self.max));
+            .zip(held.plus_one(bytes, self.max));
         let is_fair = |(used, own): &(Amount, Amount)| {
             let share = |max: usize, used: usize| (max - used).saturating_mul(SHARE);
             own.events <= share(self.max.events, used.events)
@@ -76,10 +76,7 @@ impl Room {
             return false;
         };
         self.used = used;
-        match self.apps.get_mut(app) {
-            Some(held) => *held = own,
-            None => drop(self.apps.insert(Arc::clone(app), own)),
-        }
+        *held = own;
         true
     }
 

@@ -50,6 +50,14 @@ struct Kind {
     kind: &'static str,
 }
 
+impl App {
+    fn of(app: &str) -> App {
+        App {
+            app: app.to_owned(),
+        }
+    }
+}
+
 impl Live {
     fn lock(&self) -> MutexGuard<'_, Sources> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -125,7 +133,7 @@ impl Sources {
         };
         let computed = guests().map(|one| {
             let time = one.cpu.used().as_secs_f64();
-            (&one.of, ConstCounter::new(time))
+            (one.of.clone(), ConstCounter::new(time))
         });
         family(
             encoder,
@@ -134,7 +142,7 @@ impl Sources {
             Some(&Unit::Seconds),
             computed,
         )?;
-        let ticks = guests().map(|one| (&one.of, ConstCounter::new(one.cpu.ticks())));
+        let ticks = guests().map(|one| (one.of.clone(), ConstCounter::new(one.cpu.ticks())));
         family(
             encoder,
             "guest_ticks",
@@ -145,26 +153,16 @@ impl Sources {
     }
 
     fn apps(&self, encoder: &mut DescriptorEncoder) -> fmt::Result {
-        let apps: Vec<_> = (self.apps.iter())
-            .map(|(app, is_up)| (App { app: app.clone() }, i64::from(*is_up)))
-            .collect();
-        let up = apps
-            .iter()
-            .map(|(app, is_up)| (app, ConstGauge::new(*is_up)));
+        let up = (self.apps.iter())
+            .map(|(app, is_up)| (App::of(app), ConstGauge::new(i64::from(*is_up))));
         let help = "Whether the app is served, be it in the version before: 1, or 0";
         family(encoder, "app_up", help, None, up)
     }
 
     fn code(&self, encoder: &mut DescriptorEncoder) -> fmt::Result {
-        let apps = self.code.iter().map(|(app, tally)| {
-            let app = App { app: app.clone() };
-            (app, tally)
-        });
-        let apps: Vec<_> = apps.collect();
+        let apps = || self.code.iter().map(|(app, tally)| (App::of(app), tally));
         let mut counts = |name, help, count: fn(&CodeTally) -> u64| {
-            let values = apps
-                .iter()
-                .map(|(app, tally)| (app, ConstCounter::new(count(tally))));
+            let values = apps().map(|(app, tally)| (app, ConstCounter::new(count(tally))));
             family(encoder, name, help, None, values)
         };
         counts(
@@ -182,39 +180,25 @@ impl Sources {
             "Components whose native code was there when they were loaded",
             CodeTally::found,
         )?;
-        let times = apps
-            .iter()
-            .map(|(app, tally)| (app, ConstCounter::new(tally.compiling().as_secs_f64())));
+        let times = apps().map(|(app, tally)| {
+            let time = tally.compiling().as_secs_f64();
+            (app, ConstCounter::new(time))
+        });
         let help = "Time that compiling took, also where it failed";
         family(encoder, "compilation", help, Some(&Unit::Seconds), times)
     }
 
     fn log(&self, encoder: &mut DescriptorEncoder) -> fmt::Result {
         let losses = self.log.as_ref().map(LogLosses::by_app);
-        let losses: Vec<_> = losses
-            .into_iter()
-            .flatten()
-            .map(|(app, lines)| {
-                let app = App {
-                    app: app.to_string(),
-                };
-                (app, lines)
-            })
-            .collect();
-        let values = losses
-            .iter()
-            .map(|(app, lines)| (app, ConstCounter::new(*lines)));
+        let values = (losses.into_iter().flatten())
+            .map(|(app, lines)| (App::of(&app), ConstCounter::new(lines)));
         let help = "Lines for which the log had no room; without an app, the node's own";
         family(encoder, "log_lines_dropped", help, None, values)
     }
 
     fn certificates(&self, encoder: &mut DescriptorEncoder) -> fmt::Result {
         let ends = self.tls.as_ref().map(Tls::ends).unwrap_or_default();
-        let ends: Vec<_> = ends
-            .into_iter()
-            .map(|(name, end)| (Name { name }, end))
-            .collect();
-        let values = ends.iter().map(|(name, end)| (name, ConstGauge::new(*end)));
+        let values = (ends.into_iter()).map(|(name, end)| (Name { name }, ConstGauge::new(end)));
         let help = "When the certificate for a name ends, in seconds since 1970";
         family(
             encoder,
@@ -234,18 +218,14 @@ fn budgets(
     unit: Option<&Unit>,
     budgets: &BTreeMap<String, Weak<Budget>>,
 ) -> fmt::Result {
-    let budgets: Vec<_> = budgets
-        .iter()
-        .filter_map(|(app, budget)| Some((App { app: app.clone() }, budget.upgrade()?)))
-        .collect();
-    let gauge = |amount: u64| ConstGauge::new(i64::try_from(amount).unwrap_or(i64::MAX));
-    let used = budgets
-        .iter()
-        .map(|(app, budget)| (app, gauge(budget.used())));
+    let budgets = || {
+        budgets
+            .iter()
+            .filter_map(|(app, budget)| Some((App::of(app), budget.upgrade()?)))
+    };
+    let used = budgets().map(|(app, budget)| (app, gauge(budget.used())));
     family(encoder, name, help, unit, used)?;
-    let limits = budgets
-        .iter()
-        .map(|(app, budget)| (app, gauge(budget.limit())));
+    let limits = budgets().map(|(app, budget)| (app, gauge(budget.limit())));
     family(
         encoder,
         &format!("{name}_limit"),
@@ -256,12 +236,12 @@ fn budgets(
 }
 
 /// Writes one value for each of `values`.
-fn family<'a, L: EncodeLabelSet + 'a, M: EncodeMetric>(
+fn family<L: EncodeLabelSet, M: EncodeMetric>(
     encoder: &mut DescriptorEncoder,
     name: &str,
     help: &str,
     unit: Option<&Unit>,
-    values: impl Iterator<Item = (&'a L, M)>,
+    values: impl Iterator<Item = (L, M)>,
 ) -> fmt::Result {
     let mut values = values.peekable();
     let Some((_, first)) = values.peek() else {
@@ -269,9 +249,13 @@ fn family<'a, L: EncodeLabelSet + 'a, M: EncodeMetric>(
     };
     let mut family = encoder.encode_descriptor(name, help, unit, first.metric_type())?;
     for (labels, value) in values {
-        value.encode(family.encode_family(labels)?)?;
+        value.encode(family.encode_family(&labels)?)?;
     }
     Ok(())
+}
+
+fn gauge(amount: u64) -> ConstGauge<i64> {
+    ConstGauge::new(i64::try_from(amount).unwrap_or(i64::MAX))
 }
 
 fn single<M: EncodeMetric>(
@@ -289,23 +273,16 @@ fn pool(engine: &Engine, encoder: &mut DescriptorEncoder) -> fmt::Result {
     let Some(pool) = engine.wasmtime().pooling_allocator_metrics() else {
         return Ok(());
     };
-    let count = |count: usize| ConstGauge::new(i64::try_from(count).unwrap_or(i64::MAX));
     let kinds = [
-        (
-            "component_instances",
-            usize::try_from(pool.component_instances()),
-        ),
-        ("core_instances", usize::try_from(pool.core_instances())),
-        ("memories", Ok(pool.memories())),
-        ("tables", Ok(pool.tables())),
-        ("stacks", Ok(pool.stacks())),
-        ("gc_heaps", Ok(pool.gc_heaps())),
+        ("component_instances", pool.component_instances()),
+        ("core_instances", pool.core_instances()),
+        ("memories", pool.memories() as u64),
+        ("tables", pool.tables() as u64),
+        ("stacks", pool.stacks() as u64),
+        ("gc_heaps", pool.gc_heaps() as u64),
     ];
-    let kinds: Vec<_> = kinds
-        .into_iter()
-        .map(|(kind, used)| (Kind { kind }, used.unwrap_or(usize::MAX)))
-        .collect();
-    let used = kinds.iter().map(|(kind, used)| (kind, count(*used)));
+    let used = (kinds.into_iter()).map(|(kind, used)| (Kind { kind }, gauge(used)));
+    let kept = pool.unused_memory_bytes_resident() + pool.unused_table_bytes_resident();
     family(
         encoder,
         "pool_used",
@@ -318,7 +295,7 @@ fn pool(engine: &Engine, encoder: &mut DescriptorEncoder) -> fmt::Result {
         "pool_kept_resident",
         "Memory of free slots that is kept for the next instance",
         Some(&Unit::Bytes),
-        count(pool.unused_memory_bytes_resident() + pool.unused_table_bytes_resident()),
+        gauge(kept as u64),
     )
 }
 
@@ -327,7 +304,6 @@ fn process(encoder: &mut DescriptorEncoder) -> fmt::Result {
     let Some(stat) = ProcessStat::read() else {
         return Ok(());
     };
-    let gauge = |value: u64| ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
     single(
         encoder,
         "process_resident_memory",

@@ -233,11 +233,8 @@ impl Metrics {
     }
 
     /// Shows which apps the node knows, and which of them are served.
-    pub(crate) fn set_apps<'a>(&self, apps: impl IntoIterator<Item = (&'a str, bool)>) {
-        let apps = apps
-            .into_iter()
-            .map(|(name, is_up)| (name.to_owned(), is_up));
-        self.0.live.set_apps(apps.collect());
+    pub(crate) fn set_apps(&self, apps: BTreeMap<String, bool>) {
+        self.0.live.set_apps(apps);
     }
 
     /// Where what is compiled for `app` is counted.
@@ -520,10 +517,13 @@ mod tests {
     fn an_app_is_up_or_not_or_gone() {
         let metrics = Metrics::new();
         let up = |app: &str| value(&metrics.text(), &format!("wharf_app_up{{app=\"{app}\"}}"));
-        metrics.set_apps([("shop", true), ("blog", false)]);
+        metrics.set_apps(BTreeMap::from([
+            ("shop".into(), true),
+            ("blog".into(), false),
+        ]));
         assert_eq!(up("shop").as_deref(), Some("1"));
         assert_eq!(up("blog").as_deref(), Some("0"));
-        metrics.set_apps([("blog", true)]);
+        metrics.set_apps(BTreeMap::from([("blog".into(), true)]));
         assert_eq!(up("shop"), None);
         assert_eq!(up("blog").as_deref(), Some("1"));
     }

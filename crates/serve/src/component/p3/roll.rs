@@ -17,7 +17,6 @@ pub(super) const LEAVING: Duration = Duration::from_millis(500);
 /// looks after deadlines, know of the instance.
 pub(super) struct Roll {
     link: Arc<Link>,
-    meter: CpuMeter,
     state: Mutex<State>,
 }
 
@@ -65,8 +64,7 @@ impl State {
 impl Roll {
     pub(super) fn new(meter: CpuMeter) -> Roll {
         Roll {
-            link: Arc::new(Link::new(meter.clone())),
-            meter,
+            link: Arc::new(Link::new(meter)),
             state: Mutex::default(),
         }
     }
@@ -84,7 +82,7 @@ impl Roll {
         if !ticket.take(&self.link) {
             return false;
         }
-        self.meter.request_begins();
+        self.link.meter().request_begins();
         let mut state = self.lock();
         state.taken += 1;
         state.takes_one = true;
@@ -123,7 +121,7 @@ impl Roll {
         state.entries.retain(|entry| {
             let stays = entry.ticket.stage() != Stage::Over;
             if !stays {
-                self.meter.request_ends();
+                self.link.meter().request_ends();
             }
             stays
         });
@@ -209,7 +207,7 @@ impl Roll {
         };
         for Entry { ticket, .. } in entries {
             ticket.ended(fault, others);
-            self.meter.request_ends();
+            self.link.meter().request_ends();
         }
     }
 }
