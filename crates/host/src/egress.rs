@@ -17,10 +17,10 @@ use crate::resolver::{LookupShare, Resolver};
 /// private, link-local and reserved ones, those are open that the operator allows. Where a cloud
 /// machine hands out its credentials is never reached by a name, a network or a wildcard: only
 /// where the grant, and the operator's list too, names that very address.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EgressRules(Private);
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Private {
     Any,
     Only {

@@ -87,7 +87,7 @@ impl AppBudgets {
 }
 
 /// What an operator decides for an app.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AppTerms {
     /// What the limits of its components are lowered to.
     pub ceilings: Ceilings,

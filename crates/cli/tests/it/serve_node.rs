@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use wharf_testkit::{Sandbox, Server};
 
 use crate::up_client::{Answer, Client, Wire, full, get_request, send};
-use crate::up_kitchen::{P2_PURE, P3_PURE, code_cache};
+use crate::up_kitchen::{P2_PURE, P2_STD, P3_PURE, code_cache};
 
 /// How long an app may take to be built and loaded on a busy machine.
 const LOAD_LIMIT: Duration = Duration::from_secs(120);
@@ -172,6 +172,37 @@ async fn sighup_reads_the_node_file_again_and_a_bad_one_changes_nothing() {
     while client.get("/").await.text() != "two" {
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_that_moved_has_the_folders_of_where_it_is_now() {
+    let sandbox = crate::sandbox();
+    let manifest = "manifest = 1\nname = \"kitchen\"\nversion = \"0.1.0\"\n\
+        [component.api]\nsource = \"kitchen.wasm\"\n\
+        [component.api.grants]\nfiles = [\"data:/data\"]\n\
+        [[trigger.http]]\nroute = \"/...\"\ncomponent = \"api\"\n";
+    for folder in ["one", "two"] {
+        sandbox.copy(P2_STD.file(), format!("{folder}/kitchen.wasm"));
+        sandbox.put(format!("{folder}/wharf.toml"), manifest);
+        sandbox.put(format!("{folder}/data/hello.txt"), folder);
+    }
+    let node = |source: &str| {
+        format!(
+            "node = 1\nlisten = [\"127.0.0.1:0\"]\nadmin = \"none\"\n[app.kitchen]\nsource = \"{source}\"\n"
+        )
+    };
+    let serving = Serving::start(sandbox, &node("one"));
+    let read = || get(serving.addr, "/fs");
+    assert_eq!(read().await.text(), "one");
+    serving.sandbox.put("node.toml", node("two"));
+    serving.server.signal(Signal::HUP);
+    // The artifact is the same one.
+    crate::up_client::within("the reload", async {
+        while read().await.text() != "two" {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

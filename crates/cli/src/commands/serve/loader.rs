@@ -1,6 +1,7 @@
 //! Loading the apps of a node file, and loading them again when it changes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -8,9 +9,7 @@ use tokio::signal::unix::Signal;
 use tokio::time::Instant;
 use wharf_build::Cancel;
 use wharf_host::EgressRules;
-use wharf_manifest::{
-    Allowance, AppName, ByteSize, Ceilings, Digest, HostName, NodeConfig, PrivateAddress,
-};
+use wharf_manifest::{AppName, Digest, HostName, NodeConfig};
 use wharf_serve::log::{Level, Log, Message};
 use wharf_serve::{Absence, AppTerms, LiveApp, Node, Runtime, activate};
 
@@ -44,17 +43,9 @@ struct Known {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Made {
     artifact: Digest,
-    ceilings: Ceilings,
-    memory: Option<ByteSize>,
-    private: Private,
-    allow: Allowance,
-}
-
-/// The private addresses that an app may reach, and whose list it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Private {
-    OfApp(Vec<PrivateAddress>),
-    OfNode(Vec<PrivateAddress>),
+    /// Where its granted folders lie.
+    base: PathBuf,
+    terms: AppTerms,
 }
 
 /// What was loaded since the node file was read.
@@ -248,34 +239,24 @@ impl Loader {
             let config = &file.config.apps[&name];
             let cache = runtime.code_cache(name.as_str());
             let found = file.app(config, &args, &cancel, &cache, &terminal)?;
-            let (private, egress) = match &config.private_addresses {
-                Some(own) => {
-                    let rules = EgressRules::only_of_app(name.as_str(), own.clone());
-                    (Private::OfApp(own.clone()), rules)
-                }
-                None => {
-                    let list = file.config.private_addresses.clone();
-                    (Private::OfNode(list.clone()), EgressRules::only(list))
-                }
-            };
             let made = Made {
                 artifact: found.artifact.digest,
-                ceilings: file.config.ceilings,
-                memory: config.memory,
-                private,
-                allow: config.allow.clone(),
-            };
-            let terms = AppTerms {
-                ceilings: made.ceilings,
-                egress,
-                memory: made.memory,
-                allow: made.allow.clone(),
-                is_bare: found.is_bare,
+                base: found.base,
+                terms: AppTerms {
+                    ceilings: file.config.ceilings,
+                    egress: match &config.private_addresses {
+                        Some(own) => EgressRules::only_of_app(name.as_str(), own.clone()),
+                        None => EgressRules::only(file.config.private_addresses.clone()),
+                    },
+                    memory: config.memory,
+                    allow: config.allow.clone(),
+                    is_bare: found.is_bare,
+                },
             };
             if before.as_ref() == Some(&made) {
                 return Ok(None);
             }
-            activate(&runtime, &found.artifact, &name, &found.base, &terms)
+            activate(&runtime, &found.artifact, &name, &made.base, &made.terms)
                 .map(|app| Some((app, made)))
                 .map_err(|error| CliError::from_parts(&error, error.hint()))
         });
