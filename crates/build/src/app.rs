@@ -60,15 +60,22 @@ pub fn build_app(
         return Ok(report);
     }
 
-    let is_kept = match plans.iter().all(Plan::is_ready) {
-        // All that is made goes to the store, where several may write at once.
-        true if options.leave_folder => false,
-        true => make_state_folder(&state).is_ok(),
-        false => make_state_folder(&state).map(|()| true)?,
+    let keep = || {
+        make_state_folder(&state)?;
+        BuildLock::acquire(&state.join("build.lock"), &options.cancel, progress)
     };
-    let lock = || BuildLock::acquire(&state.join("build.lock"), &options.cancel, progress);
-    let _lock = is_kept.then(lock).transpose()?;
-    if !options.force
+    let lock = match plans.iter().all(Plan::is_ready) {
+        // All that is made goes to the store, where several may write at once.
+        true if options.leave_folder => None,
+        true => match keep() {
+            Err(BuildError::StateFolder { .. } | BuildError::DiskFull { .. }) => None,
+            kept => Some(kept?),
+        },
+        false => Some(keep()?),
+    };
+    // The build that was waited for has perhaps made it.
+    if lock.is_some()
+        && !options.force
         && let Some(report) = unchanged()
     {
         return Ok(report);
@@ -104,7 +111,7 @@ pub fn build_app(
         watch: Vec::new(),
     };
     let record = Record::new(key, inputs.stamp(started), records, report);
-    if is_kept {
+    if lock.is_some() {
         record.save(&record_path);
     }
     Ok(with_watch(record, options))

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
+use wasmparser::Parser;
 use wharf_artifact::{DescribeError, Description, WASM_BYTES_MAX, describe};
 use wharf_manifest::{Component, ComponentName, Digest, Source};
 
@@ -49,9 +50,6 @@ pub(crate) struct Plan<'a> {
     wasm_opt: Option<PathBuf>,
     pub(crate) key: Digest,
 }
-
-/// How a binary begins that is a component: the magic number, the version, the layer.
-const COMPONENT_HEAD: [u8; 8] = *b"\0asm\x0d\0\x01\0";
 
 impl<'a> Plan<'a> {
     pub(crate) fn new(
@@ -103,9 +101,9 @@ impl<'a> Plan<'a> {
         let Ok(SourceKind::Wasm(file)) = source::detect(self.name.as_str(), &self.source) else {
             return false;
         };
-        let mut head = [0; COMPONENT_HEAD.len()];
+        let mut head = [0; 8];
         let read = File::open(file).and_then(|mut file| file.read_exact(&mut head));
-        read.is_ok() && head == COMPONENT_HEAD
+        read.is_ok() && Parser::is_component(&head)
     }
 
     /// Whether `record` still tells what building would make.

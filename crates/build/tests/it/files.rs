@@ -39,6 +39,12 @@ fn a_ready_component_is_packed_without_a_trace_in_the_app_s_folder() {
     std::fs::remove_file(world.app().join(".wharf")).unwrap();
     assert_eq!(world.build().artifact, first.artifact);
     assert!(world.build().up_to_date);
+    // Nor is one whose lock cannot be had, as with a folder that is there and another's.
+    std::fs::remove_dir_all(world.app().join(".wharf")).unwrap();
+    world.put(".wharf/.gitignore", "*\n");
+    world.put(".wharf/build.lock/in-the-way", "");
+    assert_eq!(world.build().artifact, first.artifact);
+    assert!(!world.app().join(".wharf/build.json").exists());
     // What is made of a source needs a place.
     std::fs::remove_dir_all(world.app().join(".wharf")).unwrap();
     world.put(".wharf", "in the way");
