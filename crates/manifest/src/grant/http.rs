@@ -20,6 +20,8 @@ enum Allowed {
     Server {
         scheme: HttpScheme,
         host: Host,
+        /// Whether its address is what is left of a wider grant, which does not name it.
+        is_left: bool,
         /// None is any port.
         port: Option<u16>,
     },
@@ -29,8 +31,6 @@ enum Allowed {
 enum Host {
     Any,
     Address(IpAddr),
-    /// An address that is left of a wider grant, which does not name it.
-    LeftOf(IpAddr),
     /// In lower case.
     Name(String),
     /// All names that end in a dot and this.
@@ -74,7 +74,8 @@ impl HttpGrant {
     pub fn is_very_address(&self, address: IpAddr) -> bool {
         matches!(
             &self.0,
-            Allowed::Server { host: Host::Address(granted), .. } if *granted == address.to_canonical()
+            Allowed::Server { host: Host::Address(granted), is_left: false, .. }
+                if *granted == address.to_canonical()
         )
     }
 
@@ -83,29 +84,42 @@ impl HttpGrant {
     /// Where this one is wider than an address, it does not name what is left of it: see
     /// [`HttpGrant::is_very_address`].
     pub fn and(&self, other: &Self) -> Option<Self> {
-        let any = Host::Any;
         let server = match (&self.0, &other.0) {
             (_, Allowed::Anything) => self.0.clone(),
-            (Allowed::Anything, Allowed::Server { scheme, host, port }) => Allowed::Server {
+            (
+                Allowed::Anything,
+                Allowed::Server {
+                    scheme, host, port, ..
+                },
+            ) => Allowed::Server {
                 scheme: *scheme,
-                host: any.and(host)?,
+                host: host.clone(),
+                is_left: host.is_address(),
                 port: *port,
             },
             (
-                Allowed::Server { scheme, host, port },
+                Allowed::Server {
+                    scheme,
+                    host,
+                    is_left,
+                    port,
+                },
                 Allowed::Server {
                     scheme: other_scheme,
                     host: other_host,
                     port: other_port,
+                    ..
                 },
             ) => {
                 let is_one_port = port.is_none() || other_port.is_none() || port == other_port;
                 if scheme != other_scheme || !is_one_port {
                     return None;
                 }
+                let both = host.and(other_host)?;
                 Allowed::Server {
                     scheme: *scheme,
-                    host: host.and(other_host)?,
+                    is_left: *is_left || (both.is_address() && both != *host),
+                    host: both,
                     port: port.or(*other_port),
                 }
             }
@@ -125,6 +139,7 @@ impl HttpGrant {
                 scheme: granted_scheme,
                 host: granted_host,
                 port: granted_port,
+                ..
             } => {
                 scheme.eq_ignore_ascii_case(granted_scheme.as_str())
                     && granted_port.is_none_or(|granted| granted == port)
@@ -135,16 +150,16 @@ impl HttpGrant {
 }
 
 impl Host {
+    fn is_address(&self) -> bool {
+        matches!(self, Self::Address(_))
+    }
+
     /// The hosts of both.
     fn and(&self, other: &Self) -> Option<Self> {
         match (self, other) {
-            (Self::Any, Self::Address(address)) => Some(Self::LeftOf(*address)),
             (Self::Any, _) => Some(other.clone()),
             (_, Self::Any) => Some(self.clone()),
-            (
-                Self::Address(one) | Self::LeftOf(one),
-                Self::Address(other) | Self::LeftOf(other),
-            ) => (one == other).then(|| self.clone()),
+            (Self::Address(one), Self::Address(other)) => (one == other).then(|| self.clone()),
             (Self::Name(name), Self::Name(_) | Self::Below(_)) => {
                 other.allows(name).then(|| self.clone())
             }
@@ -164,9 +179,7 @@ impl Host {
         let host = host.strip_suffix('.').unwrap_or(host);
         match self {
             Self::Any => true,
-            Self::Address(address) | Self::LeftOf(address) => {
-                bare_address(host).is_some_and(|other| other == *address)
-            }
+            Self::Address(address) => bare_address(host).is_some_and(|other| other == *address),
             Self::Name(name) => host.eq_ignore_ascii_case(name),
             Self::Below(parent) => {
                 let Some(label_end) = host.len().checked_sub(parent.len() + 1) else {
@@ -231,6 +244,7 @@ impl FromStr for HttpGrant {
         Ok(Self(Allowed::Server {
             scheme,
             host: parse_host(host)?,
+            is_left: false,
             port: match port {
                 None => Some(scheme.default_port()),
                 Some("*") => None,
@@ -276,16 +290,17 @@ fn parse_host(host: &str) -> Result<Host, InvalidValue> {
 
 impl fmt::Display for HttpGrant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Allowed::Server { scheme, host, port } = &self.0 else {
+        let Allowed::Server {
+            scheme, host, port, ..
+        } = &self.0
+        else {
             return f.write_str("*");
         };
         write!(f, "{}://", scheme.as_str())?;
         match host {
             Host::Any => f.write_str("*")?,
-            Host::Address(IpAddr::V6(address)) | Host::LeftOf(IpAddr::V6(address)) => {
-                write!(f, "[{address}]")?;
-            }
-            Host::Address(address) | Host::LeftOf(address) => write!(f, "{address}")?,
+            Host::Address(IpAddr::V6(address)) => write!(f, "[{address}]")?,
+            Host::Address(address) => write!(f, "{address}")?,
             Host::Name(name) => f.write_str(name)?,
             Host::Below(parent) => write!(f, "*.{parent}")?,
         }

@@ -47,94 +47,69 @@ impl Ceilings {
     ///
     /// A response without a limit gets the ceiling without being told of: nothing was asked.
     pub fn lower(&self, limits: &mut Limits) -> Vec<Lowered> {
-        let mut lowered = Vec::new();
-        let size = |size: &ByteSize| size.to_string();
-        let time = |time: &Duration| format_duration(*time);
-        let count = u32::to_string;
-        let told = &mut lowered;
-        lower("memory", &mut limits.memory, self.memory, size, told);
-        lower("time", &mut limits.time, self.time, time, told);
-        lower("cpu", &mut limits.cpu, self.cpu, time, told);
-        lower(
-            "body_idle",
-            &mut limits.body_idle,
-            self.body_idle,
-            time,
-            told,
-        );
-        lower(
-            "concurrency",
-            &mut limits.concurrency,
-            self.concurrency,
-            count,
-            told,
-        );
-        lower("queue", &mut limits.queue, self.queue, count, told);
-        lower("handles", &mut limits.handles, self.handles, count, told);
-        lower("outgoing", &mut limits.outgoing, self.outgoing, count, told);
-        lower("log", &mut limits.log, self.log, size, told);
-        match &mut limits.response {
-            Some(response) => lower("response", response, self.response, size, told),
-            none => *none = self.response,
-        }
-        lowered
+        self.apply(limits).lowered
     }
 
     /// The keys of `limits` that are as high as the ceilings let them be.
     pub fn reached(&self, limits: &Limits) -> Vec<&'static str> {
-        let reached = [
-            (
-                "memory",
-                self.memory.is_some_and(|max| limits.memory >= max),
-            ),
-            ("time", self.time.is_some_and(|max| limits.time >= max)),
-            ("cpu", self.cpu.is_some_and(|max| limits.cpu >= max)),
-            (
-                "body_idle",
-                self.body_idle.is_some_and(|max| limits.body_idle >= max),
-            ),
-            (
-                "concurrency",
-                self.concurrency
-                    .is_some_and(|max| limits.concurrency >= max),
-            ),
-            ("queue", self.queue.is_some_and(|max| limits.queue >= max)),
-            (
-                "handles",
-                self.handles.is_some_and(|max| limits.handles >= max),
-            ),
-            (
-                "outgoing",
-                self.outgoing.is_some_and(|max| limits.outgoing >= max),
-            ),
-            (
-                "response",
-                self.response
-                    .is_some_and(|max| limits.response.is_none_or(|limit| limit >= max)),
-            ),
-            ("log", self.log.is_some_and(|max| limits.log >= max)),
-        ];
-        let reached = reached.into_iter().filter(|(_, is_reached)| *is_reached);
-        reached.map(|(key, _)| key).collect()
+        self.apply(&mut limits.clone()).reached
+    }
+
+    fn apply(&self, limits: &mut Limits) -> Seen {
+        let mut seen = Seen::default();
+        let size = |size: &ByteSize| size.to_string();
+        let time = |time: &Duration| format_duration(*time);
+        let count = u32::to_string;
+        seen.lower("memory", &mut limits.memory, self.memory, size);
+        seen.lower("time", &mut limits.time, self.time, time);
+        seen.lower("cpu", &mut limits.cpu, self.cpu, time);
+        seen.lower("body_idle", &mut limits.body_idle, self.body_idle, time);
+        let concurrency = &mut limits.concurrency;
+        seen.lower("concurrency", concurrency, self.concurrency, count);
+        seen.lower("queue", &mut limits.queue, self.queue, count);
+        seen.lower("handles", &mut limits.handles, self.handles, count);
+        seen.lower("outgoing", &mut limits.outgoing, self.outgoing, count);
+        seen.lower("log", &mut limits.log, self.log, size);
+        match &mut limits.response {
+            Some(response) => seen.lower("response", response, self.response, size),
+            none => {
+                *none = self.response;
+                seen.reached.extend(self.response.map(|_| "response"));
+            }
+        }
+        seen
     }
 }
 
-fn lower<T: Ord + Copy>(
-    key: &'static str,
-    limit: &mut T,
-    ceiling: Option<T>,
-    shown: impl Fn(&T) -> String,
-    lowered: &mut Vec<Lowered>,
-) {
-    let Some(ceiling) = ceiling.filter(|ceiling| ceiling < limit) else {
-        return;
-    };
-    lowered.push(Lowered {
-        key,
-        asked: shown(limit),
-        ceiling: shown(&ceiling),
-    });
-    *limit = ceiling;
+/// What limits met of ceilings.
+#[derive(Debug, Default)]
+struct Seen {
+    lowered: Vec<Lowered>,
+    /// The lowered ones among them.
+    reached: Vec<&'static str>,
+}
+
+impl Seen {
+    fn lower<T: Ord + Copy>(
+        &mut self,
+        key: &'static str,
+        limit: &mut T,
+        ceiling: Option<T>,
+        shown: impl Fn(&T) -> String,
+    ) {
+        let Some(ceiling) = ceiling.filter(|ceiling| *ceiling <= *limit) else {
+            return;
+        };
+        self.reached.push(key);
+        if ceiling < *limit {
+            self.lowered.push(Lowered {
+                key,
+                asked: shown(limit),
+                ceiling: shown(&ceiling),
+            });
+            *limit = ceiling;
+        }
+    }
 }
 
 #[cfg(test)]
