@@ -27,6 +27,8 @@ pub struct Denial {
 pub enum Remedy {
     /// A grant.
     Grant {
+        /// Its key in the manifest: `http`.
+        key: &'static str,
         /// The line under `[component.NAME.grants]` that would ask for it.
         manifest_line: String,
         /// The flag of `wharf run` that would grant it.
@@ -46,8 +48,8 @@ pub enum Remedy {
     },
     /// A higher limit: it is granted, and too much of it was open at once.
     Limit {
-        /// Its name in the manifest: `limits.outgoing`.
-        name: &'static str,
+        /// Its key under `limits` in the manifest: `outgoing`.
+        key: &'static str,
     },
     /// More descriptors for the whole process: it is granted, and guests have too many open.
     Descriptors,
@@ -71,8 +73,8 @@ impl Denial {
             } => Some(format!(
                 "neither a wildcard nor a network reaches it: name the very address both under [component.{component}.grants], {manifest_line}, and, as the node's operator, in the node file, {line}"
             )),
-            Remedy::Limit { name } => Some(format!(
-                "raise it with `{name}` in wharf.toml, and look for what is never closed"
+            Remedy::Limit { key } => Some(format!(
+                "raise it with `limits.{key}` in wharf.toml, and look for what is never closed"
             )),
             Remedy::Descriptors => Some(
                 "look for what is never closed; the node's operator raises it with `ulimit -n`, or LimitNOFILE in a unit of systemd"
@@ -95,21 +97,26 @@ impl Denial {
     }
 
     /// The grant that would let it pass, by its key in the manifest: `http`.
-    pub fn grant_key(&self) -> Option<&str> {
-        match &self.remedy {
-            Remedy::Grant { manifest_line, .. } => {
-                manifest_line.split_once(" =").map(|(key, _)| key)
-            }
+    pub fn grant_key(&self) -> Option<&'static str> {
+        match self.remedy {
+            Remedy::Grant { key, .. } => Some(key),
             _ => None,
         }
     }
 
-    /// The limit that was met, by its name in the manifest, `limits.outgoing`, or `descriptors`.
-    /// Nothing was denied then.
+    /// The limit that was met, as it is counted: `outgoing`, `descriptors`. Nothing was denied
+    /// then.
     pub fn limit(&self) -> Option<&'static str> {
         match self.remedy {
-            Remedy::Limit { name } => Some(name),
             Remedy::Descriptors => Some("descriptors"),
+            _ => self.limit_key(),
+        }
+    }
+
+    /// The limit of the manifest that was met, by its key there: `outgoing`.
+    pub fn limit_key(&self) -> Option<&'static str> {
+        match self.remedy {
+            Remedy::Limit { key } => Some(key),
             _ => None,
         }
     }
@@ -122,6 +129,7 @@ impl Denial {
         Denial {
             what: "files: it looked for a folder, and none is granted".to_owned(),
             remedy: Remedy::Grant {
+                key: "files",
                 manifest_line: "files = [\"data:/data\"]".to_owned(),
                 flag: "--dir .".to_owned(),
             },

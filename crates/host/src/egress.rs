@@ -320,6 +320,7 @@ mod tests {
         let address = address("169.254.169.254");
         let exact = || {
             Some(Remedy::Grant {
+                key: "http",
                 manifest_line: "GRANT".into(),
                 flag: "FLAG".into(),
             })

@@ -62,9 +62,7 @@ impl Outgoing {
                 "limit of {} outgoing requests and sockets at once met",
                 self.0.max
             ),
-            remedy: Remedy::Limit {
-                name: "limits.outgoing",
-            },
+            remedy: Remedy::Limit { key: "outgoing" },
             asked_only: false,
             survived_by_many: false,
         });

@@ -488,7 +488,7 @@ fn denials(
     advice: Arc<Advice>,
 ) -> Denials {
     let count = move |denial: &Denial| match denial.limit() {
-        Some(limit) => metrics.limit_met(limit.strip_prefix("limits.").unwrap_or(limit)),
+        Some(limit) => metrics.limit_met(limit),
         None => metrics.denied(),
     };
     Denials::counted(count, move |denial| {

@@ -56,19 +56,16 @@ impl Advice {
 
     /// What to do about `denial`, which the component `name` met.
     pub(crate) fn on_denial(&self, denial: &Denial, name: &str) -> Option<String> {
-        let hint = denial.manifest_hint(name);
-        if let Some(limit) = denial.limit() {
-            let key = limit.strip_prefix("limits.").unwrap_or(limit);
-            return self.limit(key).or(hint);
-        }
-        let key = denial.grant_key().unwrap_or_default();
-        if self.narrowed.contains(&key) {
+        if let Some(key) = denial.grant_key()
+            && self.narrowed.contains(&key)
+        {
             let app = &self.app;
             return Some(format!(
                 "the node's operator gives this app less than its manifest asks: what it gives stands under `app.{app}.allow.{key}` in the node file"
             ));
         }
-        hint
+        let by_limit = denial.limit_key().and_then(|key| self.limit(key));
+        by_limit.or_else(|| denial.manifest_hint(name))
     }
 }
 
@@ -111,6 +108,15 @@ mod tests {
         assert_eq!(stack, LimitHit::Stack.hint());
     }
 
+    fn denial(remedy: Remedy) -> Denial {
+        Denial {
+            what: "it".into(),
+            remedy,
+            asked_only: false,
+            survived_by_many: false,
+        }
+    }
+
     #[test]
     fn a_denial_of_what_the_operator_withheld_names_the_operator() {
         let withheld = [Withheld {
@@ -120,14 +126,9 @@ mod tests {
         }];
         let free = Ceilings::default();
         let advice = Advice::new("shop", false, &free, &Limits::DEFAULT, &withheld);
-        let denial = |remedy| Denial {
-            what: "it".into(),
-            remedy,
-            asked_only: false,
-            survived_by_many: false,
-        };
-        let grant = |key: &str| {
+        let grant = |key| {
             denial(Remedy::Grant {
+                key,
                 manifest_line: format!("{key} = [\"x\"]"),
                 flag: String::new(),
             })
@@ -141,11 +142,21 @@ mod tests {
         });
         let told = advice.on_denial(&listed, "api").unwrap();
         assert!(told.ends_with("LINE"), "{told}");
-        let limit = Remedy::Limit {
-            name: "limits.outgoing",
-        };
+        let limit = Remedy::Limit { key: "outgoing" };
         let told = advice.on_denial(&denial(limit), "api").unwrap();
         assert!(told.contains("`limits.outgoing` in wharf.toml"), "{told}");
         assert_eq!(advice.on_denial(&denial(Remedy::Nothing), "api"), None);
+    }
+
+    #[test]
+    fn descriptors_are_no_limit_of_a_manifest() {
+        let free = Ceilings::default();
+        let bare = Advice::new("shop", true, &free, &Limits::DEFAULT, &[]);
+        let hint = |remedy| bare.on_denial(&denial(remedy), "api").unwrap();
+        let told = hint(Remedy::Limit { key: "outgoing" });
+        assert!(told.contains("with `limits.outgoing`"), "{told}");
+        let told = hint(Remedy::Descriptors);
+        assert!(told.contains("`ulimit -n`"), "{told}");
+        assert!(!told.contains("limits."), "{told}");
     }
 }

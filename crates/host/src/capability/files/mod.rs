@@ -64,6 +64,7 @@ fn no_writing(folder: &Folder) -> Denial {
     Denial {
         what: format!("writing to `{guest}`, which is granted read-only"),
         remedy: Remedy::Grant {
+            key: "files",
             manifest_line: format!("files = [\"{}:{guest}:rw\"]", folder.granted),
             flag: match host.to_str() {
                 Some(host) if host == guest => format!("--dir {host}"),
@@ -104,6 +105,7 @@ mod tests {
                 open: std::sync::Arc::default(),
             });
             let remedy = Remedy::Grant {
+                key: "files",
                 manifest_line: line.to_owned(),
                 flag: flag.to_owned(),
             };

@@ -122,6 +122,7 @@ impl HttpPolicy {
 
 fn grant(origin: &str) -> Remedy {
     Remedy::Grant {
+        key: "http",
         manifest_line: format!("http = [\"{origin}\"]"),
         flag: format!("--http {origin}"),
     }

@@ -192,6 +192,7 @@ impl NetPolicy {
 
 fn grant(asked: &str) -> Remedy {
     Remedy::Grant {
+        key: "net",
         manifest_line: format!("net = [\"{asked}\"]"),
         flag: format!("--net {asked}"),
     }
