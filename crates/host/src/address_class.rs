@@ -114,6 +114,14 @@ fn is_local_nat64(address: Ipv6Addr) -> bool {
     matches!(address.segments(), [0x0064, 0xff9b, 1, ..])
 }
 
+/// The IPv4 address that `address` stands for or is sent on to, if it is an IPv6 one that does.
+pub(crate) fn inner(address: IpAddr) -> Option<IpAddr> {
+    match address {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(v6) => embedded_v4(v6).map(IpAddr::V4),
+    }
+}
+
 /// The IPv4 address that an IPv6 one stands for or is sent on to.
 pub(crate) fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let [.., high, low] = address.segments();

@@ -49,18 +49,11 @@ impl Authority {
             .iter()
             .map(|grant| Folder::of(grant, base))
             .collect::<Result<Vec<_>, _>>()?;
-        let share = egress.share.clone();
-        let net = net::NetPolicy::new(
-            grants.net.clone(),
-            egress.clone(),
-            share.clone(),
-            denials.clone(),
-        );
+        let net = net::NetPolicy::new(grants.net.clone(), egress.clone(), denials.clone());
         let descriptors = Descriptors::new(descriptors, denials.clone());
         let http = HttpClient::new(
             grants.http.clone(),
             egress.clone(),
-            share,
             descriptors.clone(),
             denials.clone(),
         );
@@ -95,11 +88,7 @@ impl Authority {
 
     /// A count of what one instance opens.
     pub(crate) fn outgoing(&self) -> Outgoing {
-        Outgoing::new(
-            self.outgoing_max,
-            self.descriptors.clone(),
-            self.denials.clone(),
-        )
+        Outgoing::new(self.outgoing_max, self.descriptors.clone())
     }
 
     /// The folders as the instances of a node have them.

@@ -148,15 +148,16 @@ impl fmt::Display for Denial {
     }
 }
 
-type Count = dyn Fn(&Denial) + Send + Sync;
-type Report = dyn Fn(&Denial) + Send + Sync;
+type Tell = dyn Fn(&Denial) + Send + Sync;
 
 /// Collects denials and reports each distinct one once. Clones share it.
 #[derive(Clone)]
-pub struct Denials {
-    seen: Arc<Mutex<HashSet<Denial>>>,
-    count: Arc<Count>,
-    report: Arc<Report>,
+pub struct Denials(Arc<Shared>);
+
+struct Shared {
+    seen: Mutex<HashSet<Denial>>,
+    count: Box<Tell>,
+    report: Box<Tell>,
 }
 
 impl fmt::Debug for Denials {
@@ -177,11 +178,11 @@ impl Denials {
         count: impl Fn(&Denial) + Send + Sync + 'static,
         report: impl Fn(&Denial) + Send + Sync + 'static,
     ) -> Denials {
-        Denials {
-            seen: Arc::default(),
-            count: Arc::new(count),
-            report: Arc::new(report),
-        }
+        Denials(Arc::new(Shared {
+            seen: Mutex::default(),
+            count: Box::new(count),
+            report: Box::new(report),
+        }))
     }
 
     /// Whether anything was denied so far, limits not counted.
@@ -191,16 +192,32 @@ impl Denials {
 
     pub(crate) fn record(&self, denial: Denial) {
         if !denial.asked_only {
-            (self.count)(&denial);
+            (self.0.count)(&denial);
         }
         let mut seen = self.lock();
-        if seen.len() < DENIALS_MAX && seen.insert(denial.clone()) {
+        if seen.len() < DENIALS_MAX && !seen.contains(&denial) {
+            seen.insert(denial.clone());
             drop(seen);
-            (self.report)(&denial);
+            (self.0.report)(&denial);
         }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<Denial>> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What was reported.
+#[cfg(test)]
+pub(crate) type Told = Arc<Mutex<Vec<Denial>>>;
+
+/// Denials, and what they report.
+#[cfg(test)]
+pub(crate) fn told() -> (Denials, Told) {
+    let told = Told::default();
+    let denials = Denials::new({
+        let told = Arc::clone(&told);
+        move |denial| told.lock().unwrap().push(denial.clone())
+    });
+    (denials, told)
 }

@@ -39,6 +39,11 @@ impl Descriptors {
         Descriptors { share, denials }
     }
 
+    /// Who is told of what the component met.
+    pub(crate) fn denials(&self) -> &Denials {
+        &self.denials
+    }
+
     /// A place for one more, or none, which is told.
     pub(crate) fn hold(&self) -> Option<Open> {
         let Some(share) = &self.share else {
@@ -157,12 +162,11 @@ fn place_of(file: &Arc<File>) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
     use wasmtime_wasi::FsPerms;
     use wasmtime_wasi::filesystem::OpenMode;
 
     use super::*;
+    use crate::denial::{Told, told};
 
     fn file() -> Descriptor {
         let file = File::open("Cargo.toml").unwrap();
@@ -179,17 +183,8 @@ mod tests {
         Some(file)
     }
 
-    type Told = Arc<Mutex<Vec<String>>>;
-
     fn app(node: &Arc<Budget>) -> (Arc<Budget>, OpenFiles, Told) {
-        let told = Told::default();
-        let denials = Denials::new({
-            let told = Arc::clone(&told);
-            move |denial| {
-                let hint = denial.manifest_hint("api").unwrap_or_default();
-                told.lock().unwrap().push(format!("{denial}; {hint}"));
-            }
-        });
+        let (denials, told) = told();
         let share = Budget::of_app("a", None, node);
         let files = OpenFiles::new(Descriptors::new(Some(Arc::clone(&share)), denials));
         (share, files, told)
@@ -204,10 +199,12 @@ mod tests {
         assert!(files.hold().is_none());
         let told = told.lock().unwrap();
         assert_eq!(told.len(), 1);
+        let hint = told[0].manifest_hint("api").unwrap();
+        let told = format!("{}; {hint}", told[0]);
         for part in ["of 32 for the guests of all", "ulimit -n", "LimitNOFILE"] {
-            assert!(told[0].contains(part), "{}", told[0]);
+            assert!(told.contains(part), "{told}");
         }
-        assert!(!told[0].contains("denied"), "{}", told[0]);
+        assert!(!told.contains("denied"), "{told}");
         let (_, mut others, _) = app(&node);
         assert!(open_one(&mut others).is_some());
         drop(others);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use wharf_manifest::PrivateAddress;
 
-use crate::address_class::{AddressClass, embedded_v4};
+use crate::address_class::{AddressClass, inner};
 use crate::capability::http::Tls;
 use crate::denial::{Denial, Remedy};
 use crate::own_address::OwnAddress;
@@ -157,13 +157,6 @@ impl EgressRules {
     }
 }
 
-fn inner(address: IpAddr) -> Option<IpAddr> {
-    match address {
-        IpAddr::V4(_) => None,
-        IpAddr::V6(v6) => embedded_v4(v6).map(IpAddr::V4),
-    }
-}
-
 /// What guests of a node share on the way out: one resolver of names, the certificates that are
 /// trusted, and rules. Clones share them.
 #[derive(Debug, Clone)]
@@ -192,6 +185,27 @@ impl Egress {
         Egress {
             own: OwnAddress::new(addr),
             ..self.clone()
+        }
+    }
+
+    /// Whether `address` may be connected to at `port` by way of what covers it.
+    pub(crate) fn allow(&self, address: IpAddr, port: u16, covered: Covered<'_>) -> bool {
+        self.rules.allow(address, covered) && !self.own.is_reached_at(address, port)
+    }
+
+    /// The report that `what`, which is granted, is refused at `address` and `port`. See
+    /// [`EgressRules::refusal`].
+    pub(crate) fn refusal(
+        &self,
+        what: &str,
+        address: IpAddr,
+        port: u16,
+        name: Option<&str>,
+        exact: Option<Remedy>,
+    ) -> Denial {
+        match self.own.is_reached_at(address, port) {
+            true => OwnAddress::refusal(what),
+            false => self.rules.refusal(what, address, name, exact),
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::denial::{Denial, Denials, Remedy};
+use crate::denial::{Denial, Remedy};
 use crate::descriptors::{Descriptors, Open};
 
 /// Counts the outgoing requests and the sockets of one instance together. Clones share the count.
@@ -18,15 +18,19 @@ struct Shared {
     max: u32,
     sockets: Mutex<Sockets>,
     descriptors: Descriptors,
-    denials: Denials,
 }
 
 /// One request or socket. Its place is free when all clones are dropped.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
-    _permit: Arc<OwnedSemaphorePermit>,
+    _held: Arc<Held>,
+}
+
+#[derive(Debug)]
+struct Held {
+    _permit: OwnedSemaphorePermit,
     /// A socket's; a request has a connection, which may outlive it.
-    _descriptor: Option<Arc<Open>>,
+    _descriptor: Option<Open>,
 }
 
 /// Who holds the places of sockets.
@@ -38,26 +42,44 @@ struct Sockets {
     accepted: Vec<Place>,
 }
 
+impl Place {
+    fn new(permit: OwnedSemaphorePermit, descriptor: Option<Open>) -> Place {
+        Place {
+            _held: Arc::new(Held {
+                _permit: permit,
+                _descriptor: descriptor,
+            }),
+        }
+    }
+}
+
 impl Outgoing {
-    pub(crate) fn new(max: u32, descriptors: Descriptors, denials: Denials) -> Outgoing {
+    pub(crate) fn new(max: u32, descriptors: Descriptors) -> Outgoing {
         Outgoing(Arc::new(Shared {
             places: Arc::new(Semaphore::new(max as usize)),
             max,
             sockets: Mutex::default(),
             descriptors,
-            denials,
         }))
     }
 
     /// A place for one more request, or none, which is told.
     pub(crate) fn enter(&self) -> Option<Place> {
+        self.permit().map(|permit| Place::new(permit, None))
+    }
+
+    /// A place for one more socket and its descriptor, or none, which is told.
+    pub(crate) fn enter_socket(&self) -> Option<Place> {
+        let permit = self.permit()?;
+        let descriptor = self.0.descriptors.hold()?;
+        Some(Place::new(permit, Some(descriptor)))
+    }
+
+    fn permit(&self) -> Option<OwnedSemaphorePermit> {
         if let Ok(permit) = Arc::clone(&self.0.places).try_acquire_owned() {
-            return Some(Place {
-                _permit: Arc::new(permit),
-                _descriptor: None,
-            });
+            return Some(permit);
         }
-        self.0.denials.record(Denial {
+        self.0.descriptors.denials().record(Denial {
             what: format!(
                 "limit of {} outgoing requests and sockets at once met",
                 self.0.max
@@ -67,16 +89,6 @@ impl Outgoing {
             survived_by_many: false,
         });
         None
-    }
-
-    /// A place for one more socket and its descriptor, or none, which is told.
-    pub(crate) fn enter_socket(&self) -> Option<Place> {
-        let place = self.enter()?;
-        let descriptor = self.0.descriptors.hold()?;
-        Some(Place {
-            _descriptor: Some(Arc::new(descriptor)),
-            ..place
-        })
     }
 
     /// The socket `number` holds `place` until it is dropped.
@@ -122,18 +134,15 @@ mod tests {
     use wharf_engine::Budget;
 
     use super::*;
+    use crate::denial::{Denials, told};
 
     #[test]
     fn a_place_is_free_when_nothing_of_its_socket_is_left() {
-        let told = Arc::new(Mutex::new(Vec::new()));
-        let denials = Denials::new({
-            let told = Arc::clone(&told);
-            move |denial| told.lock().unwrap().push(denial.to_string())
-        });
+        let (denials, told) = told();
         let node = Budget::of_node(100);
         let share = Budget::of_app("a", Some(3), &node);
         let descriptors = Descriptors::new(Some(Arc::clone(&share)), denials.clone());
-        let outgoing = Outgoing::new(3, descriptors, denials.clone());
+        let outgoing = Outgoing::new(3, descriptors);
         let request = outgoing.enter().unwrap();
         outgoing.opened(7, outgoing.enter_socket().unwrap());
         assert!(outgoing.accept());
@@ -158,8 +167,9 @@ mod tests {
             (outgoing.0.places.available_permits(), share.used()),
             (3, 0)
         );
+        let told: Vec<_> = told.lock().unwrap().iter().map(Denial::to_string).collect();
         assert_eq!(
-            *told.lock().unwrap(),
+            told,
             ["limit of 3 outgoing requests and sockets at once met"]
         );
         assert!(!denials.any());
@@ -167,8 +177,7 @@ mod tests {
 
     #[test]
     fn an_accepted_socket_of_no_known_number_is_counted_until_it_is_dropped() {
-        let denials = Denials::new(|_| {});
-        let outgoing = Outgoing::new(1, Descriptors::new(None, denials.clone()), denials);
+        let outgoing = Outgoing::new(1, Descriptors::new(None, Denials::new(|_| {})));
         assert!(outgoing.accept());
         assert!(outgoing.enter().is_none());
         outgoing.closed(3);
@@ -179,9 +188,8 @@ mod tests {
     fn a_socket_needs_a_descriptor_and_a_place() {
         let node = Budget::of_node(100);
         let share = Budget::of_app("a", Some(1), &node);
-        let denials = Denials::new(|_| {});
-        let descriptors = Descriptors::new(Some(Arc::clone(&share)), denials.clone());
-        let outgoing = Outgoing::new(2, descriptors, denials);
+        let descriptors = Descriptors::new(Some(Arc::clone(&share)), Denials::new(|_| {}));
+        let outgoing = Outgoing::new(2, descriptors);
         let socket = outgoing.enter_socket().unwrap();
         assert!(outgoing.enter_socket().is_none());
         assert!(!outgoing.accept());

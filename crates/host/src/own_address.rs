@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
-use crate::address_class::{AddressClass, embedded_v4};
+use crate::address_class::{AddressClass, inner};
 use crate::denial::{Denial, Remedy};
 
 /// Where a node answers its operator, if it does. Whoever reaches it may read what all apps of the
@@ -20,10 +20,10 @@ impl OwnAddress {
         let Some(own) = self.0.filter(|own| own.port() == port) else {
             return false;
         };
+        let plain = |ip| inner(ip).unwrap_or(ip);
         let (own, asked) = (plain(own.ip()), plain(ip));
         // The system takes "no address" for its own loopback address.
         own == asked
-            || asked.is_unspecified()
             || AddressClass::of(asked) == AddressClass::Unspecified
             || own.is_unspecified() && is_of_this_machine(asked)
     }
@@ -38,14 +38,6 @@ impl OwnAddress {
             asked_only: false,
             survived_by_many: false,
         }
-    }
-}
-
-/// The IPv4 address that `ip` stands for, or itself.
-fn plain(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V6(v6) => embedded_v4(v6).map_or(ip, IpAddr::V4),
-        IpAddr::V4(_) => ip,
     }
 }
 

@@ -15,11 +15,13 @@ pub(crate) mod p3;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 
+use wasmtime::component::{LinkerInstance, ResourceType};
 use wasmtime_wasi::filesystem::Descriptor;
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 
 use crate::denial::{Denial, Remedy};
 use crate::folder::{AuthorityError, Folder};
+use crate::state::InstanceState;
 
 /// Gives a program one folder of its own. Paths cannot leave it: links and `..` are resolved beneath it.
 pub(crate) fn preopen(builder: &mut WasiCtxBuilder, folder: &Folder) -> Result<(), AuthorityError> {
@@ -32,6 +34,15 @@ pub(crate) fn preopen(builder: &mut WasiCtxBuilder, folder: &Folder) -> Result<(
                 .downcast::<std::io::Error>()
                 .unwrap_or_else(std::io::Error::other),
         })
+}
+
+/// Has the descriptors of `types` counted no more when the guest closes them.
+fn count_closing(types: &mut LinkerInstance<'_, InstanceState>) -> wasmtime::Result<()> {
+    types.resource(
+        "descriptor",
+        ResourceType::host::<Descriptor>(),
+        |mut store, number| store.data_mut().close(number),
+    )
 }
 
 /// The granted folder that an open folder is or lies in, if it is read-only.

@@ -1,13 +1,13 @@
 //! Writes that WASI 0.2 refuses, noted; files that are opened, counted.
 
-use wasmtime::component::{Linker, Resource, ResourceType};
+use wasmtime::component::{Linker, Resource};
 use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemView};
 use wasmtime_wasi::p2::bindings::filesystem::types::{
     DescriptorFlags, DirectoryEntryStream, ErrorCode, HostDescriptor, OpenFlags, PathFlags,
 };
 
 use crate::capability::answer;
-use crate::capability::files::{no_writing, read_only_of};
+use crate::capability::files::{count_closing, no_writing, read_only_of};
 use crate::state::InstanceState;
 
 /// The version that the engine's own bindings define; others find it by compatibility.
@@ -18,11 +18,7 @@ type Folder = Resource<Descriptor>;
 /// Puts the calls that write, open and close before those of the engine's own WASI.
 pub(crate) fn link(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
     let mut types = linker.instance(TYPES)?;
-    types.resource(
-        "descriptor",
-        ResourceType::host::<Descriptor>(),
-        |mut store, number| store.data_mut().close(number),
-    )?;
+    count_closing(&mut types)?;
     types.func_wrap_async(
         "[method]descriptor.read-directory",
         |mut store, (folder,): (Folder,)| {

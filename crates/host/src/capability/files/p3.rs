@@ -1,13 +1,14 @@
 //! Files of WASI 0.3 that are opened, counted.
 
 use wasmtime::AsContextMut;
-use wasmtime::component::{Access, FutureReader, Linker, Resource, ResourceType, StreamReader};
+use wasmtime::component::{Access, FutureReader, Linker, Resource, StreamReader};
 use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystem, WasiFilesystemView};
 use wasmtime_wasi::p3::bindings::filesystem::types::{
     DescriptorFlags, DirectoryEntry, ErrorCode, HostDescriptorWithStore, OpenFlags, PathFlags,
 };
 
 use crate::capability::answer;
+use crate::capability::files::count_closing;
 use crate::capability::held::held_until;
 use crate::state::InstanceState;
 
@@ -20,11 +21,7 @@ type Outcome = FutureReader<Result<(), ErrorCode>>;
 /// Puts the calls that open and close before those of the engine's own WASI.
 pub(crate) fn link(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
     let mut types = linker.instance(TYPES)?;
-    types.resource(
-        "descriptor",
-        ResourceType::host::<Descriptor>(),
-        |mut store, number| store.data_mut().close(number),
-    )?;
+    count_closing(&mut types)?;
     types.func_wrap_concurrent(
         "[method]descriptor.open-at",
         |store,

@@ -19,7 +19,6 @@ use super::policy::HttpPolicy;
 use crate::denial::Denials;
 use crate::descriptors::Descriptors;
 use crate::egress::Egress;
-use crate::resolver::LookupShare;
 
 /// How long an unused connection is kept.
 const IDLE_TIME: Duration = Duration::from_secs(60);
@@ -48,7 +47,6 @@ pub(crate) struct HttpClient {
     pub(super) policy: HttpPolicy,
     pub(super) egress: Egress,
     pub(super) denials: Denials,
-    share: LookupShare,
     descriptors: Descriptors,
     pool: OnceCell<Pool>,
 }
@@ -57,15 +55,13 @@ impl HttpClient {
     pub(crate) fn new(
         grants: Vec<HttpGrant>,
         egress: Egress,
-        share: LookupShare,
         descriptors: Descriptors,
         denials: Denials,
     ) -> HttpClient {
         HttpClient {
-            policy: HttpPolicy::new(grants, &egress, denials.clone()),
+            policy: HttpPolicy::new(grants, egress.clone(), denials.clone()),
             egress,
             denials,
-            share,
             descriptors,
             pool: OnceCell::new(),
         }
@@ -89,11 +85,7 @@ impl HttpClient {
     }
 
     async fn make_pool(&self) -> Pool {
-        let connector = Connector::new(
-            self.egress.clone(),
-            self.share.clone(),
-            self.descriptors.clone(),
-        );
+        let connector = Connector::new(self.egress.clone(), self.descriptors.clone());
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(self.egress.tls.config().await)
             .https_or_http()

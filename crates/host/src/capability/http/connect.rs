@@ -17,9 +17,10 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_service::Service;
 
+use super::default_port;
 use crate::descriptors::{Descriptors, Open};
 use crate::egress::{Covered, Egress};
-use crate::resolver::{LookupFailure, LookupShare};
+use crate::resolver::LookupFailure;
 
 /// Time to make a connection when the guest names none.
 const CONNECT_TIME: Duration = Duration::from_secs(30);
@@ -32,16 +33,14 @@ type Error = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Debug, Clone)]
 pub(super) struct Connector {
     egress: Egress,
-    share: LookupShare,
     room: Arc<Semaphore>,
     descriptors: Descriptors,
 }
 
 impl Connector {
-    pub(super) fn new(egress: Egress, share: LookupShare, descriptors: Descriptors) -> Connector {
+    pub(super) fn new(egress: Egress, descriptors: Descriptors) -> Connector {
         Connector {
             egress,
-            share,
             room: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
             descriptors,
         }
@@ -51,7 +50,6 @@ impl Connector {
     fn to_port(&self, port: u16) -> HttpConnector<RuledResolver> {
         let mut http = HttpConnector::new_with_resolver(RuledResolver {
             egress: self.egress.clone(),
-            share: self.share.clone(),
             port,
         });
         http.enforce_http(false);
@@ -79,11 +77,7 @@ impl Service<Uri> for Connector {
         let (Some(descriptor), Some(second)) = (hold(), hold()) else {
             return Box::pin(async { Err(Error::from(io::Error::other(TooMany))) });
         };
-        let default_port = match uri.scheme_str() {
-            Some("https") => 443,
-            _ => 80,
-        };
-        let port = uri.port_u16().unwrap_or(default_port);
+        let port = uri.port_u16().unwrap_or(default_port(&uri));
         let connecting = self.to_port(port).call(uri);
         Box::pin(async move {
             let io = connecting.await;
@@ -160,7 +154,6 @@ impl Write for Stream {
 #[derive(Debug, Clone)]
 struct RuledResolver {
     egress: Egress,
-    share: LookupShare,
     port: u16,
 }
 
@@ -174,27 +167,21 @@ impl Service<Name> for RuledResolver {
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        let RuledResolver {
-            egress,
-            share,
-            port,
-        } = self.clone();
+        let RuledResolver { egress, port } = self.clone();
         Box::pin(async move {
             let name = name.as_str();
-            let found = egress.resolver.resolve(name, &share).await;
+            let found = egress.resolver.resolve(name, &egress.share).await;
             let found = found.map_err(|failure| io::Error::other(Unresolved(failure)))?;
-            let is_own = |address: IpAddr| egress.own.is_reached_at(address, port);
             let allowed = found
                 .iter()
-                .filter(|address| !is_own(**address))
-                .filter(|address| egress.rules.allow(**address, Covered::Name(name)))
+                .filter(|address| egress.allow(**address, port, Covered::Name(name)))
                 .map(|address| SocketAddr::new(*address, 0));
             let allowed: Vec<SocketAddr> = allowed.collect();
             match found.first() {
                 Some(address) if allowed.is_empty() => Err(io::Error::other(Refused {
                     name: name.to_owned(),
                     address: *address,
-                    is_own: is_own(*address),
+                    port,
                 })),
                 _ => Ok(allowed.into_iter()),
             }
@@ -202,14 +189,13 @@ impl Service<Name> for RuledResolver {
     }
 }
 
-/// Every address of the name is refused by the node's rules.
+/// Every address of the name is refused by the node's rules, or the node's own.
 #[derive(Debug)]
 pub(super) struct Refused {
     pub(super) name: String,
     /// One of them.
     pub(super) address: IpAddr,
-    /// It is where the node answers its operator.
-    pub(super) is_own: bool,
+    pub(super) port: u16,
 }
 
 /// The name has no address.

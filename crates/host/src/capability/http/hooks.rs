@@ -15,7 +15,6 @@ use super::kept::BODY_CHUNK_BYTES;
 use super::{HttpClient, IdleBody};
 use crate::outgoing::Outgoing;
 use crate::output::GuestOutput;
-use crate::own_address::OwnAddress;
 use crate::resolver::LookupFailure;
 
 /// Time to the first byte and between bytes when the guest names none.
@@ -158,15 +157,12 @@ fn translate_own(
     if let Some(Refused {
         name,
         address,
-        is_own,
+        port,
     }) = cause.downcast_ref::<Refused>()
     {
         let what = format!("outgoing HTTP to {name}");
-        let rules = &client.egress.rules;
-        let refusal = match is_own {
-            true => OwnAddress::refusal(&what),
-            false => rules.refusal(&what, *address, Some(name), None),
-        };
+        let egress = &client.egress;
+        let refusal = egress.refusal(&what, *address, *port, Some(name), None);
         client.denials.record(refusal);
         return Some(Error::DestinationIpProhibited);
     }
@@ -187,7 +183,7 @@ fn translate_own(
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
-    use std::net::{SocketAddr, TcpListener};
+    use std::net::{SocketAddr, TcpListener, TcpStream};
     use std::sync::Mutex;
     use std::thread;
 
@@ -196,12 +192,22 @@ mod tests {
     use wharf_engine::Budget;
 
     use super::*;
-    use crate::denial::Denials;
+    use crate::denial::{Denial, Told, told};
     use crate::descriptors::Descriptors;
     use crate::egress::{Egress, EgressRules};
-    use crate::resolver::{LookupShare, Resolver};
+    use crate::resolver::Resolver;
 
     const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
+
+    /// The next head of a request, as far as it comes.
+    fn head_of(stream: &mut TcpStream) -> Vec<u8> {
+        let mut head = Vec::new();
+        let mut byte = [0];
+        while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap_or(0) == 1 {
+            head.push(byte[0]);
+        }
+        head
+    }
 
     /// Answers every request with `answer`, and tells the heads it saw.
     fn server(answer: Vec<u8>) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
@@ -212,11 +218,7 @@ mod tests {
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let mut stream = stream.unwrap();
-                let mut head = Vec::new();
-                let mut byte = [0];
-                while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap_or(0) == 1 {
-                    head.push(byte[0]);
-                }
+                let head = head_of(&mut stream);
                 seen.lock().unwrap().push(String::from_utf8(head).unwrap());
                 // The client hangs up on some of them.
                 let _ = stream.write_all(&answer);
@@ -227,7 +229,15 @@ mod tests {
         (address, heads)
     }
 
-    type Told = Arc<Mutex<Vec<String>>>;
+    /// What was told, with what to do about it.
+    fn lines(told: &Told) -> Vec<String> {
+        let told = told.lock().unwrap();
+        let line = |denial: &Denial| {
+            let hint = denial.manifest_hint("api").unwrap_or_default();
+            format!("{denial}; {hint}")
+        };
+        told.iter().map(line).collect()
+    }
 
     fn hooks(grants: &[String], private: &[&str], outgoing_max: u32) -> (Hooks, Told) {
         hooks_with(grants, private, outgoing_max, None)
@@ -239,14 +249,7 @@ mod tests {
         outgoing_max: u32,
         descriptors: Option<Arc<Budget>>,
     ) -> (Hooks, Told) {
-        let told = Told::default();
-        let denials = Denials::new({
-            let told = Arc::clone(&told);
-            move |denial| {
-                let hint = denial.manifest_hint("api").unwrap_or_default();
-                told.lock().unwrap().push(format!("{denial}; {hint}"));
-            }
-        });
+        let (denials, told) = told();
         let rules = EgressRules::only(private.iter().map(|one| one.parse().unwrap()).collect());
         let resolver = Resolver::of(&[
             ("api.internal", &["127.0.0.1"]),
@@ -254,10 +257,9 @@ mod tests {
         ]);
         let egress = Egress::with_resolver(rules, resolver);
         let grants = grants.iter().map(|grant| grant.parse().unwrap()).collect();
-        let share = LookupShare::default();
         let descriptors = Descriptors::new(descriptors, denials.clone());
-        let client = HttpClient::new(grants, egress, share, descriptors.clone(), denials.clone());
-        let outgoing = Outgoing::new(outgoing_max, descriptors, denials);
+        let client = HttpClient::new(grants, egress, descriptors.clone(), denials);
+        let outgoing = Outgoing::new(outgoing_max, descriptors);
         (Hooks::new(Arc::new(client), outgoing), told)
     }
 
@@ -295,7 +297,7 @@ mod tests {
                 assert!(matches!(refused, Err(Error::DestinationIpProhibited)));
             }
             assert_eq!(
-                *told.lock().unwrap(),
+                lines(&told),
                 [
                     "denied: outgoing HTTP to api.internal: `api.internal` has the loopback address 127.0.0.1; \
                      this is the node's rule, whatever is granted; its operator allows it in the node file: \
@@ -336,15 +338,9 @@ mod tests {
                 *seen.lock().unwrap() += 1;
                 let mut stream = stream.unwrap();
                 thread::spawn(move || {
-                    let mut tail = [0; 4];
-                    let mut byte = [0];
-                    while stream.read(&mut byte).unwrap_or(0) == 1 {
-                        tail.rotate_left(1);
-                        tail[3] = byte[0];
-                        if tail == *b"\r\n\r\n" {
-                            let ok = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
-                            stream.write_all(ok).unwrap();
-                        }
+                    while !head_of(&mut stream).is_empty() {
+                        let ok = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+                        stream.write_all(ok).unwrap();
                     }
                 });
             }
@@ -415,11 +411,7 @@ mod tests {
         let held = thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
             // An answer before the question is none.
-            let mut asked = Vec::new();
-            let mut byte = [0];
-            while !asked.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() == 1 {
-                asked.push(byte[0]);
-            }
+            head_of(&mut stream);
             stream
                 .write_all(format!("{head}\r\nso far").as_bytes())
                 .unwrap();
@@ -451,7 +443,7 @@ mod tests {
             drop(held);
             assert!(get(&mut hooks, &uri).await.is_ok());
         });
-        let told = told.lock().unwrap();
+        let told = lines(&told);
         assert_eq!(told.len(), 1);
         assert!(told[0].contains("limits.outgoing"), "{}", told[0]);
     }
@@ -468,11 +460,7 @@ mod tests {
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let mut stream = stream.unwrap();
-                let mut head = Vec::new();
-                let mut byte = [0];
-                while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap_or(0) == 1 {
-                    head.push(byte[0]);
-                }
+                head_of(&mut stream);
                 let mut kept = kept.lock().unwrap();
                 let ok = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
                 stream.write_all(ok).unwrap();
@@ -491,7 +479,7 @@ mod tests {
             let (mut other, told) = hooks_with(&grants, &["127.0.0.1"], 64, descriptors());
             let refused = get(&mut other, &uri).await;
             assert!(matches!(refused, Err(Error::ConnectionLimitReached)));
-            let told = told.lock().unwrap().clone();
+            let told = lines(&told);
             assert_eq!(told.len(), 1);
             assert!(told[0].contains("ulimit -n"), "{}", told[0]);
             // The server closes it, and the task that has it ends.

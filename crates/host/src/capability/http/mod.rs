@@ -16,6 +16,19 @@ mod idle;
 pub(crate) mod kept;
 mod policy;
 
+use http::Uri;
+use wharf_manifest::HttpScheme;
+
+use idle::IdleBody;
+
 pub(crate) use client::{HttpClient, Tls};
 pub(crate) use hooks::Hooks;
-use idle::IdleBody;
+
+/// The port of `uri` if it names none.
+fn default_port(uri: &Uri) -> u16 {
+    let scheme = match uri.scheme_str() {
+        Some("https") => HttpScheme::Https,
+        _ => HttpScheme::Http,
+    };
+    scheme.default_port()
+}

@@ -5,10 +5,10 @@ use http::uri::PathAndQuery;
 use wasmtime_wasi_http::Error;
 use wharf_manifest::HttpGrant;
 
+use super::default_port;
 use crate::denial::{Denial, Denials, Remedy};
 use crate::destination::Destination;
-use crate::egress::{Covered, Egress, EgressRules};
-use crate::own_address::OwnAddress;
+use crate::egress::{Covered, Egress};
 
 /// Characters of an odd host that a report repeats.
 const HOST_TOLD_MAX: usize = 80;
@@ -17,17 +17,15 @@ const HOST_TOLD_MAX: usize = 80;
 #[derive(Debug)]
 pub(crate) struct HttpPolicy {
     grants: Vec<HttpGrant>,
-    rules: EgressRules,
-    own: OwnAddress,
+    egress: Egress,
     denials: Denials,
 }
 
 impl HttpPolicy {
-    pub(crate) fn new(grants: Vec<HttpGrant>, egress: &Egress, denials: Denials) -> HttpPolicy {
+    pub(crate) fn new(grants: Vec<HttpGrant>, egress: Egress, denials: Denials) -> HttpPolicy {
         HttpPolicy {
             grants,
-            rules: egress.rules.clone(),
-            own: egress.own,
+            egress,
             denials,
         }
     }
@@ -41,7 +39,7 @@ impl HttpPolicy {
         let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
             return Err(Error::HttpRequestUriInvalid);
         };
-        let default_port = if scheme == "https" { 443 } else { 80 };
+        let default_port = default_port(uri);
         let Some(destination) = Destination::of(authority.host()) else {
             self.odd_host(authority.host());
             return Err(Error::HttpRequestUriInvalid);
@@ -61,8 +59,8 @@ impl HttpPolicy {
         };
         let origin = format!("{scheme}://{authority}");
         let granting = |grant: &&HttpGrant| grant.allows(scheme, &host, port);
-        let mut granting = self.grants.iter().filter(granting).peekable();
-        if granting.peek().is_none() {
+        let mut granting = self.grants.iter().filter(granting);
+        if granting.clone().next().is_none() {
             self.denials.record(Denial {
                 what: format!("outgoing HTTP to {origin}"),
                 remedy: grant(&origin),
@@ -73,25 +71,18 @@ impl HttpPolicy {
         }
         // What a name resolves to is looked at when it is connected to.
         if let Destination::Address(address) = destination {
-            if self.own.is_reached_at(address, port) {
-                let what = format!("outgoing HTTP to {origin}");
-                self.denials.record(OwnAddress::refusal(&what));
-                return Err(Error::HttpRequestDenied);
-            }
+            let egress = &self.egress;
             let covered = |grant: &HttpGrant| match grant.is_very_address(address) {
                 true => Covered::VeryAddress,
                 false => Covered::Range,
             };
-            let granting: Vec<Covered<'_>> = granting.map(covered).collect();
-            if !granting
-                .iter()
-                .any(|covered| self.rules.allow(address, *covered))
-            {
+            let mut ways = granting.clone().map(covered);
+            if !ways.any(|covered| egress.allow(address, port, covered)) {
                 let what = format!("outgoing HTTP to {origin}");
-                let exact = !granting.contains(&Covered::VeryAddress);
-                let exact = exact.then(|| grant(&origin));
+                let is_named = granting.any(|grant| grant.is_very_address(address));
+                let exact = (!is_named).then(|| grant(&origin));
                 self.denials
-                    .record(self.rules.refusal(&what, address, None, exact));
+                    .record(egress.refusal(&what, address, port, None, exact));
                 return Err(Error::HttpRequestDenied);
             }
         }
@@ -131,18 +122,13 @@ fn grant(origin: &str) -> Remedy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::{Arc, Mutex};
-
-    type Told = Arc<Mutex<Vec<Denial>>>;
+    use crate::denial::{Told, told};
+    use crate::egress::EgressRules;
 
     fn policy(grants: &[&str], rules: EgressRules) -> (HttpPolicy, Told) {
-        let told = Told::default();
-        let denials = Denials::new({
-            let told = Arc::clone(&told);
-            move |denial| told.lock().unwrap().push(denial.clone())
-        });
+        let (denials, told) = told();
         let grants = grants.iter().map(|grant| grant.parse().unwrap()).collect();
-        (HttpPolicy::new(grants, &Egress::new(rules), denials), told)
+        (HttpPolicy::new(grants, Egress::new(rules), denials), told)
     }
 
     fn admit(policy: &HttpPolicy, uri: &str) -> Result<String, &'static str> {

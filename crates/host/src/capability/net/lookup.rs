@@ -61,7 +61,8 @@ impl NetPolicy {
         if granting.any(|grant| rules.allow(address, covered(grant, address))) {
             return Ok(vec![address]);
         }
-        let is_named = granting_very(&self.grants, address);
+        let mut grants = self.grants.iter();
+        let is_named = grants.any(|grant| grant.is_very_address(address));
         self.refused(&what, address, None, (!is_named).then_some(&*asked));
         Err(LookupError::Denied)
     }
@@ -72,7 +73,8 @@ impl NetPolicy {
             self.not_granted(what, &asked);
             return Err(LookupError::Denied);
         }
-        let found = self.egress.resolver.resolve(name, &self.share).await?;
+        let egress = &self.egress;
+        let found = egress.resolver.resolve(name, &egress.share).await?;
         let (allowed, refused): (Vec<IpAddr>, Vec<IpAddr>) = found
             .iter()
             .partition(|address| self.may_have(name, **address));
@@ -94,10 +96,6 @@ impl NetPolicy {
                 grant.covers_address(address) && rules.allow(address, covered(grant, address))
             })
     }
-}
-
-fn granting_very(grants: &[NetGrant], address: IpAddr) -> bool {
-    grants.iter().any(|grant| grant.is_very_address(address))
 }
 
 #[cfg(test)]

@@ -10,38 +10,29 @@ use wharf_manifest::{NetGrant, NetHost, NetProtocol};
 use crate::denial::{Denial, Denials, Remedy};
 use crate::egress::{Covered, Egress};
 use crate::own_address::OwnAddress;
-use crate::resolver::LookupShare;
 
 /// What one component may reach by sockets: its grants, under the node's rules.
 #[derive(Debug)]
 pub(crate) struct NetPolicy {
     pub(super) grants: Vec<NetGrant>,
     pub(super) egress: Egress,
-    pub(super) share: LookupShare,
     denials: Denials,
 }
 
-/// What was found out about one address.
-enum Verdict<'a> {
-    Allowed,
+/// Why an address is not to be used.
+enum Refusal<'a> {
     /// It is granted, by this name if any, but the node's rules refuse it.
-    Refused(Option<&'a str>),
+    ByRules(Option<&'a str>),
     /// It is where the node answers its operator.
     Own,
     NotGranted,
 }
 
 impl NetPolicy {
-    pub(crate) fn new(
-        grants: Vec<NetGrant>,
-        egress: Egress,
-        share: LookupShare,
-        denials: Denials,
-    ) -> NetPolicy {
+    pub(crate) fn new(grants: Vec<NetGrant>, egress: Egress, denials: Denials) -> NetPolicy {
         NetPolicy {
             grants,
             egress,
-            share,
             denials,
         }
     }
@@ -61,50 +52,50 @@ impl NetPolicy {
             SocketAddrUse::UdpBind => (NetProtocol::Udp, "receiving on"),
             SocketAddrUse::UdpSend => (NetProtocol::Udp, "sending to"),
         };
+        let is_own = matches!(purpose, SocketAddrUse::TcpConnect)
+            && self.egress.own.is_reached_at(address.ip(), address.port());
+        let refusal = match self.judge(protocol, address).await {
+            Ok(()) | Err(Refusal::ByRules(_)) if is_own => Refusal::Own,
+            Ok(()) => return true,
+            Err(refusal) => refusal,
+        };
         let scheme = match protocol {
             NetProtocol::Tcp => "tcp",
             NetProtocol::Udp => "udp",
         };
         let asked = format!("{scheme}://{address}");
         let what = format!("{verb} {asked}");
-        let is_own = matches!(purpose, SocketAddrUse::TcpConnect)
-            && self.egress.own.is_reached_at(address.ip(), address.port());
-        let verdict = match self.judge(protocol, address).await {
-            Verdict::Allowed | Verdict::Refused(_) if is_own => Verdict::Own,
-            verdict => verdict,
-        };
-        match verdict {
-            Verdict::Allowed => return true,
-            Verdict::Own => self.denials.record(OwnAddress::refusal(&what)),
-            Verdict::Refused(name) => {
+        match refusal {
+            Refusal::Own => self.denials.record(OwnAddress::refusal(&what)),
+            Refusal::ByRules(name) => {
                 let (ip, port) = (address.ip().to_canonical(), address.port());
                 let is_named = self.grants.iter().any(|grant| {
                     grant.is_very_address(ip) && grant.allows_address(protocol, ip, port)
                 });
                 self.refused(&what, address.ip(), name, (!is_named).then_some(&*asked));
             }
-            Verdict::NotGranted => self.not_granted(what, &asked),
+            Refusal::NotGranted => self.not_granted(what, &asked),
         }
         false
     }
 
-    async fn judge(&self, protocol: NetProtocol, address: SocketAddr) -> Verdict<'_> {
+    async fn judge(&self, protocol: NetProtocol, address: SocketAddr) -> Result<(), Refusal<'_>> {
         let (ip, port) = (address.ip().to_canonical(), address.port());
         let mut refused = false;
         for grant in &self.grants {
             if grant.allows_address(protocol, ip, port) {
                 if self.egress.rules.allow(ip, covered(grant, ip)) {
-                    return Verdict::Allowed;
+                    return Ok(());
                 }
                 refused = true;
             }
         }
         let names = self.names(protocol, port);
         match self.name_of(ip, &names).await {
-            Some(name) if self.egress.rules.allow(ip, Covered::Name(name)) => Verdict::Allowed,
-            Some(name) => Verdict::Refused(Some(name)),
-            None if refused => Verdict::Refused(None),
-            None => Verdict::NotGranted,
+            Some(name) if self.egress.rules.allow(ip, Covered::Name(name)) => Ok(()),
+            Some(name) => Err(Refusal::ByRules(Some(name))),
+            None if refused => Err(Refusal::ByRules(None)),
+            None => Err(Refusal::NotGranted),
         }
     }
 
@@ -138,10 +129,9 @@ impl NetPolicy {
         }
         let mut asking = JoinSet::new();
         for (number, name) in names.iter().enumerate() {
-            let (egress, share) = (self.egress.clone(), self.share.clone());
-            let name = (*name).to_owned();
+            let (egress, name) = (self.egress.clone(), (*name).to_owned());
             asking.spawn(async move {
-                let is_it = egress.resolver.has(&name, ip, &share).await;
+                let is_it = egress.resolver.has(&name, ip, &egress.share).await;
                 (
                     is_it && egress.rules.allow(ip, Covered::Name(&name)),
                     is_it,
@@ -209,13 +199,10 @@ pub(super) fn covered(grant: &NetGrant, ip: IpAddr) -> Covered<'static> {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::sync::{Arc, Mutex};
-
     use super::*;
+    use crate::denial::{Told, told};
     use crate::egress::EgressRules;
     use crate::resolver::Resolver;
-
-    pub(in super::super) type Told = Arc<Mutex<Vec<Denial>>>;
 
     pub(in super::super) fn run<T>(test: impl Future<Output = T>) -> T {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -226,11 +213,7 @@ pub(super) mod tests {
 
     /// A policy where names have these addresses, under rules that list `private`, or none.
     pub(in super::super) fn policy(grants: &[&str], private: Option<&[&str]>) -> (NetPolicy, Told) {
-        let told = Told::default();
-        let denials = Denials::new({
-            let told = Arc::clone(&told);
-            move |denial| told.lock().unwrap().push(denial.clone())
-        });
+        let (denials, told) = told();
         let rules = match private {
             None => EgressRules::any_private(),
             Some(list) => {
@@ -246,10 +229,7 @@ pub(super) mod tests {
         ]);
         let egress = Egress::with_resolver(rules, resolver);
         let grants = grants.iter().map(|grant| grant.parse().unwrap()).collect();
-        (
-            NetPolicy::new(grants, egress, LookupShare::default(), denials),
-            told,
-        )
+        (NetPolicy::new(grants, egress, denials), told)
     }
 
     fn connects(policy: &NetPolicy, address: &str) -> bool {
