@@ -4,8 +4,18 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use wharf_engine::LimitHit;
+use wharf_manifest::ByteSize;
+
+use crate::state::HEADER_BYTES_MAX;
+
 /// Distinct denials remembered; a guest that probes more than this is not listed further.
 const DENIALS_MAX: usize = 256;
+
+/// The limit on one set of fields, which a guest of 0.2 does not survive.
+pub(crate) const HEADERS_MET: LimitHit = LimitHit::Headers {
+    limit: ByteSize(HEADER_BYTES_MAX as u64),
+};
 
 /// One refusal: what was asked for, and what would grant it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -53,6 +63,8 @@ pub enum Remedy {
     },
     /// More descriptors for the whole process: it is granted, and guests have too many open.
     Descriptors,
+    /// Fewer bytes in one set of header fields.
+    Headers,
     /// Nothing.
     Nothing,
 }
@@ -80,6 +92,7 @@ impl Denial {
                 "look for what is never closed; the node's operator raises it with `ulimit -n`, or LimitNOFILE in a unit of systemd"
                     .to_owned(),
             ),
+            Remedy::Headers => Some(HEADERS_MET.hint()),
             Remedy::Nothing => None,
         }
     }
@@ -92,6 +105,7 @@ impl Denial {
             | Remedy::GrantAndNodeFile { .. }
             | Remedy::Limit { .. }
             | Remedy::Descriptors
+            | Remedy::Headers
             | Remedy::Nothing => None,
         }
     }
@@ -104,11 +118,12 @@ impl Denial {
         }
     }
 
-    /// The limit that was met, as it is counted: `outgoing`, `descriptors`. Nothing was denied
-    /// then.
+    /// The limit that was met, as it is counted: `outgoing`, `descriptors`, `headers`. Nothing was
+    /// denied then.
     pub fn limit(&self) -> Option<&'static str> {
         match self.remedy {
             Remedy::Descriptors => Some("descriptors"),
+            Remedy::Headers => Some("headers"),
             _ => self.limit_key(),
         }
     }
@@ -123,6 +138,15 @@ impl Denial {
 
     fn is_limit(&self) -> bool {
         self.limit().is_some()
+    }
+
+    pub(crate) fn headers() -> Denial {
+        Denial {
+            what: HEADERS_MET.to_string(),
+            remedy: Remedy::Headers,
+            asked_only: false,
+            survived_by_many: false,
+        }
     }
 
     pub(crate) fn no_files() -> Denial {

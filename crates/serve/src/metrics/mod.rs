@@ -278,7 +278,7 @@ fn register(registry: &mut Registry, families: &Families, server: &ServerMetrics
     );
     registry.register(
         "limits_met",
-        "Times that a guest met a limit and went on without what it asked for: outgoing, descriptors, log",
+        "Times that a guest met a limit and went on without what it asked for: outgoing, descriptors, headers, log",
         families.limits_met.clone(),
     );
     registry.register("instances", "Instances alive", families.instances.clone());

@@ -34,7 +34,8 @@ macro_rules! keep_text {
                     .map(|(name, value)| of_entry(name.len(), value.len()))
                     .sum();
                 state.keep(HANDLE_BYTES + bytes)?;
-                answer(HostFields::from_list(&mut state.http(), entries))
+                let made = HostFields::from_list(&mut state.http(), entries);
+                answer(state, made)
             },
         )?;
         $types.func_wrap(
@@ -44,7 +45,8 @@ macro_rules! keep_text {
                 let each = values.iter();
                 let bytes = each.map(|value| of_entry(name.len(), value.len())).sum();
                 state.keep(bytes)?;
-                answer(HostFields::set(&mut state.http(), fields, name, values))
+                let set = HostFields::set(&mut state.http(), fields, name, values);
+                answer(state, set)
             },
         )?;
         $types.func_wrap(
@@ -52,7 +54,8 @@ macro_rules! keep_text {
             |mut store, (fields, name, value): (Fields, String, Vec<u8>)| {
                 let state = store.data_mut();
                 state.keep(of_entry(name.len(), value.len()))?;
-                answer(HostFields::append(&mut state.http(), fields, name, value))
+                let appended = HostFields::append(&mut state.http(), fields, name, value);
+                answer(state, appended)
             },
         )?;
         $types.func_wrap("[method]fields.clone", |mut store, (fields,): (Fields,)| {

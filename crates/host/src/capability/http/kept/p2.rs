@@ -8,11 +8,10 @@ use wasmtime_wasi_http::p2::bindings::http::types::{
 };
 use wasmtime_wasi_http::p2::types as engine;
 use wasmtime_wasi_http::{FieldMap, FieldMapError, WasiHttpView};
-use wharf_engine::LimitHit;
-use wharf_manifest::ByteSize;
 
 use super::{BODY_BYTES, HANDLE_BYTES, METHOD_BYTES_MAX, of_entry, of_fields};
-use crate::state::{HEADER_BYTES_MAX, InstanceState};
+use crate::denial::HEADERS_MET;
+use crate::state::InstanceState;
 
 /// The version that the engine's own bindings define; others find it by compatibility.
 const TYPES: &str = "wasi:http/types@0.2.12";
@@ -61,16 +60,13 @@ pub(super) fn link(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
     )
 }
 
-fn answer<T>(result: HeaderResult<T>) -> Answer<T> {
+fn answer<T>(_: &InstanceState, result: HeaderResult<T>) -> Answer<T> {
     match result {
         Ok(value) => Ok((Ok(value),)),
         Err(error) => match error.downcast() {
             Ok(error) => Ok((Err(error),)),
             // 0.2 has no word for it, so that the engine traps.
-            Err(trap) if is_too_much(&trap) => Err(LimitHit::Headers {
-                limit: ByteSize(HEADER_BYTES_MAX as u64),
-            }
-            .into()),
+            Err(trap) if is_too_much(&trap) => Err(HEADERS_MET.into()),
             Err(trap) => Err(trap),
         },
     }
