@@ -49,6 +49,8 @@ impl Server {
             .arg(entrance)
             .args(command)
             .current_dir(at)
+            // With it some engines unwind the stack for each request.
+            .env_remove("RUST_BACKTRACE")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -98,6 +100,11 @@ impl Server {
             errors,
             used,
         })
+    }
+
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Whether its process is there.
@@ -186,4 +193,14 @@ fn note(line: &str, errors: &Mutex<BTreeMap<String, usize>>) {
     if errors.contains_key(&message) || errors.len() < ERRORS_MAX {
         *errors.entry(message).or_default() += 1;
     }
+}
+
+/// A command line.
+pub(crate) fn words(program: &Path, arguments: &[&str]) -> Vec<String> {
+    let arguments = arguments.iter().map(|word| (*word).to_owned());
+    std::iter::once(text(program)).chain(arguments).collect()
+}
+
+pub(crate) fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
 }

@@ -18,11 +18,15 @@ Measure wharf beside its peers, in turns, on this machine.
 Usage: cargo xtask bench NAME [OPTIONS]
 
 Benches:
+  apps    A thousand small apps on one node
+  body    Large bodies: hashed, streamed through, and sent in small pieces
   noisy   Good requests beside hostile guests: wharf and `wasmtime serve`
+  serve   Hello: wharf, `wasmtime serve` and native code
+  start   From a process's start to its first answer, or its end
 
 Options:
   --no-peer   Measure wharf alone; nothing is installed
-  -h, --help  Print this; `cargo xtask bench noisy --help` says more
+  -h, --help  Print this; `cargo xtask bench NAME --help` says more
 
 wharf is built in release; a peer is installed into target/tools, once, which takes as long.
 ";
@@ -30,11 +34,64 @@ wharf is built in release; a peer is installed into target/tools, once, which ta
 /// The peer's version is that of the engine in wharf.
 const WASMTIME: &str = "wasmtime-cli@48.0.8";
 const WASM: &str = "wasm32-wasip2";
-/// The guest's feature for each version of WASI, which is also in its file's name.
-const GUEST_VERSIONS: [&str; 2] = ["p2", "p3"];
+
+/// A bench, and the guests that it runs.
+#[derive(Debug, PartialEq, Eq)]
+struct Bench {
+    name: &'static str,
+    guests: &'static [Guest],
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Guest {
+    package: &'static str,
+    /// The feature for each version of WASI, which is also in its file's name; none for a command.
+    versions: &'static [&'static str],
+}
+
+const PLAIN: Guest = Guest {
+    package: "plain",
+    versions: &["p2", "p3"],
+};
+
+const BENCHES: [Bench; 5] = [
+    Bench {
+        name: "apps",
+        guests: &[PLAIN],
+    },
+    Bench {
+        name: "body",
+        guests: &[Guest {
+            package: "bodies",
+            versions: &["p2", "p3"],
+        }],
+    },
+    Bench {
+        name: "noisy",
+        guests: &[Guest {
+            package: "hostile",
+            versions: &["p2", "p3"],
+        }],
+    },
+    Bench {
+        name: "serve",
+        guests: &[PLAIN],
+    },
+    Bench {
+        name: "start",
+        guests: &[
+            PLAIN,
+            Guest {
+                package: "say",
+                versions: &[],
+            },
+        ],
+    },
+];
 
 #[derive(Debug, PartialEq, Eq)]
 struct Options {
+    bench: &'static Bench,
     has_peer: bool,
     /// It only prints something: nothing has to be there for that.
     is_question: bool,
@@ -53,7 +110,7 @@ pub(crate) fn command(workspace: &Workspace, arguments: Vec<OsString>) -> Result
             .args(["run", "--quiet", "--release", "--manifest-path"])
             .arg(workspace.root().join("benches/Cargo.toml"))
             .env("CARGO_TARGET_DIR", workspace.side_target())
-            .args(["--", "noisy"])
+            .args(["--", options.bench.name])
             .args(&options.passed_on);
         bench
     };
@@ -72,7 +129,9 @@ pub(crate) fn command(workspace: &Workspace, arguments: Vec<OsString>) -> Result
         ]))?;
         let wharf = workspace.target().join("release/wharf");
         bench.arg("--wharf").arg(wharf);
-        bench.arg("--guests").arg(guests(workspace)?);
+        bench
+            .arg("--guests")
+            .arg(guests(workspace, options.bench.guests)?);
         if options.has_peer {
             bench.arg("--wasmtime").arg(wasmtime(workspace)?);
         }
@@ -84,46 +143,63 @@ pub(crate) fn command(workspace: &Workspace, arguments: Vec<OsString>) -> Result
 /// `None` asks for the help text.
 fn parse(arguments: Vec<OsString>) -> Result<Option<Options>, Usage> {
     let mut arguments = arguments.into_iter();
-    match arguments.next().as_ref().and_then(|name| name.to_str()) {
-        Some("noisy") => {}
+    let name = arguments.next();
+    let bench = match name.as_ref().and_then(|name| name.to_str()) {
         Some("-h" | "--help") => return Ok(None),
         Some(option) if option.starts_with('-') => {
             return Err(Usage(format!("invalid option '{option}'")));
         }
-        Some(name) => return Err(Usage(format!("no such bench: `{name}`"))),
-        None => return Err(Usage("which bench? `noisy`".to_owned())),
-    }
+        Some(name) => (BENCHES.iter().find(|bench| bench.name == name))
+            .ok_or_else(|| Usage(format!("no such bench: `{name}`")))?,
+        None => {
+            return Err(Usage(
+                "which bench? `apps`, `body`, `noisy`, `serve` or `start`".to_owned(),
+            ));
+        }
+    };
     let (own, passed_on): (Vec<_>, Vec<_>) = arguments.partition(|word| word == "--no-peer");
     let is_question = |word: &OsString| ["-h", "--help", "--list"].iter().any(|it| word == it);
     Ok(Some(Options {
+        bench,
         has_peer: own.is_empty(),
         is_question: passed_on.iter().any(is_question),
         passed_on,
     }))
 }
 
-/// Builds the hostile guest in its versions. Returns the folder with their files.
-fn guests(workspace: &Workspace) -> Result<PathBuf> {
+/// Builds guests, each in its versions. Returns the folder with their files.
+fn guests(workspace: &Workspace, guests: &[Guest]) -> Result<PathBuf> {
     let folder = workspace.side_target().join("bench-guests");
     std::fs::create_dir_all(&folder)
         .with_context(|| format!("cannot make {}", folder.display()))?;
-    for version in GUEST_VERSIONS {
-        process::run(
-            process::cargo(workspace)
-                .current_dir(workspace.root().join("guests"))
-                .env("CARGO_TARGET_DIR", workspace.side_target())
-                .args(["build", "--release", "--package", "hostile"])
-                .args(["--target", WASM, "--no-default-features", "--features"])
-                .arg(version),
-        )?;
-        // Cargo puts both at one place.
-        let built = workspace
-            .side_target()
-            .join(WASM)
-            .join("release/hostile.wasm");
-        let place = folder.join(format!("hostile-{version}.wasm"));
-        std::fs::copy(&built, &place)
-            .with_context(|| format!("cannot copy {}", built.display()))?;
+    for Guest { package, versions } in guests {
+        let build = |feature: Option<&str>| {
+            process::run(
+                process::cargo(workspace)
+                    .current_dir(workspace.root().join("guests"))
+                    .env("CARGO_TARGET_DIR", workspace.side_target())
+                    .args(["build", "--release", "--target", WASM])
+                    .args(["--package", package, "--no-default-features"])
+                    .args(["--features", feature.unwrap_or_default()]),
+            )?;
+            // Cargo puts all versions at one place.
+            let built = workspace
+                .side_target()
+                .join(WASM)
+                .join(format!("release/{package}.wasm"));
+            let name = [Some(*package), feature].into_iter().flatten();
+            let name: Vec<_> = name.collect();
+            let place = folder.join(name.join("-")).with_extension("wasm");
+            std::fs::copy(&built, &place)
+                .with_context(|| format!("cannot copy {}", built.display()))?;
+            anyhow::Ok(())
+        };
+        if versions.is_empty() {
+            build(None)?;
+        }
+        for version in *versions {
+            build(Some(version))?;
+        }
     }
     Ok(folder)
 }
@@ -168,6 +244,7 @@ mod tests {
     fn what_is_not_ours_is_passed_on() {
         let options = parsed(&["noisy", "--only", "spin", "--no-peer", "--json"]);
         let expected = Options {
+            bench: &BENCHES[2],
             has_peer: false,
             is_question: false,
             passed_on: ["--only", "spin", "--json"].map(OsString::from).to_vec(),

@@ -21,7 +21,7 @@ use serde::Serialize;
 use self::routes::{ROUTES, Route};
 use crate::group::{self, Group};
 use crate::load::{self, Hostile, Neighbour, Seen};
-use crate::server::Server;
+use crate::server::{Server, text, words};
 
 const HELP: &str = "\
 Runs each hostile route against wharf and `wasmtime serve`, in turns, beside good requests at a
@@ -275,15 +275,6 @@ fn contenders(
         }
     }
     Ok(contenders)
-}
-
-fn words(program: &Path, arguments: &[&str]) -> Vec<String> {
-    let arguments = arguments.iter().map(|word| (*word).to_owned());
-    std::iter::once(text(program)).chain(arguments).collect()
-}
-
-fn text(path: &Path) -> String {
-    path.to_string_lossy().into_owned()
 }
 
 fn measure(

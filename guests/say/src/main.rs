@@ -1,0 +1,5 @@
+//! Prints the same few bytes: the command whose start is measured.
+
+fn main() {
+    println!("Hello, world!");
+}
