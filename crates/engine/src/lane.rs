@@ -24,7 +24,7 @@ const SHARE_OF_ALL: u32 = 2;
 const CREDIT: Duration = TICK.saturating_mul(5);
 /// Several guests of a component were polled at once and none of these polls ended for so long:
 /// nobody knows when one will.
-const SOON: Duration = Duration::from_millis(2);
+pub(crate) const SOON: Duration = Duration::from_millis(2);
 
 /// A bounded lane that guests share which compute much, a tick each in turn.
 ///

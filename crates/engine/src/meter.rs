@@ -53,8 +53,6 @@ struct Inner {
     requests: u32,
     used: Duration,
     running_since: Option<Since>,
-    /// It is polled at once, beside others of its component.
-    is_light: bool,
     /// The thread's CPU clock is read rather than the wall clock.
     precise: bool,
     /// CPU time used, less what is forgiven.
@@ -190,7 +188,6 @@ impl CpuMeter {
             requests: 0,
             used: Duration::ZERO,
             running_since: None,
-            is_light: false,
             precise: lane.is_suspect(),
             debt: Duration::ZERO,
             waits_since: None,
@@ -268,8 +265,7 @@ impl CpuMeter {
         if pace != Pace::Light {
             return pace;
         }
-        inner.is_light = inner.lane.begin_light();
-        if !inner.is_light {
+        if !inner.lane.begin_light() {
             return Pace::Aside;
         }
         inner.begins();
@@ -280,22 +276,28 @@ impl CpuMeter {
         self.lock().lane.share(pace)
     }
 
-    /// Polls the guest, whose poll has begun.
-    fn poll_on<F: Future + Unpin>(&self, future: &mut F, cx: &mut Context<'_>) -> Poll<F::Output> {
+    /// Polls the guest, whose poll has begun: at once, beside others of its component, if it
+    /// `is_light`.
+    fn poll_on<F: Future + Unpin>(
+        &self,
+        is_light: bool,
+        future: &mut F,
+        cx: &mut Context<'_>,
+    ) -> Poll<F::Output> {
         /// Also where the host panics.
-        struct Ends<'a>(&'a CpuMeter);
+        struct Ends<'a>(&'a CpuMeter, bool);
         impl Drop for Ends<'_> {
             fn drop(&mut self) {
-                self.0.poll_ends();
+                self.0.poll_ends(self.1);
             }
         }
-        let _ends = Ends(self);
+        let _ends = Ends(self, is_light);
         Pin::new(future).poll(cx)
     }
 
     fn poll<F: Future + Unpin>(&self, future: &mut F, cx: &mut Context<'_>) -> Poll<F::Output> {
         self.poll_begins();
-        self.poll_on(future, cx)
+        self.poll_on(false, future, cx)
     }
 
     /// The guest has to wait for its turn.
@@ -333,11 +335,15 @@ impl CpuMeter {
     }
 
     /// A poll of the guest ended.
-    fn poll_ends(&self) {
+    fn poll_ends(&self, was_light: bool) {
         let mut inner = self.lock();
-        let was_light = std::mem::take(&mut inner.is_light);
-        if let Some(since) = inner.running_since.take() {
-            inner.spend(since, was_light);
+        match inner.running_since.take() {
+            Some(since) => inner.spend(since, was_light),
+            // Another poll of the same guest has ended meanwhile, with which all was counted.
+            None if was_light => {
+                inner.lane.polled(Duration::ZERO, true);
+            }
+            None => {}
         }
         if !inner.stopped_by_tick {
             inner.ticks_in_a_row = 0;
@@ -418,7 +424,7 @@ impl<F: Future + Unpin> Future for Metered<F> {
         let pace = meter.next_pace();
         if pace == Pace::Light {
             *waiting = None;
-            return meter.poll_on(future, cx);
+            return meter.poll_on(true, future, cx);
         }
         // A place for another pace is none.
         let mut turn = match waiting.take() {
@@ -475,15 +481,34 @@ mod tests {
         }
     }
 
+    /// As where an instance is handed on to the next request by the one before, in its last poll.
+    #[test]
+    fn polls_of_one_meter_that_overlap_leave_nothing_behind() {
+        let meter = meter(1000);
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        for _ in 0..100 {
+            let mut outer = meter.measure(std::future::poll_fn(|cx| {
+                let inner = std::future::poll_fn(|_| Poll::Ready(()));
+                Pin::new(&mut meter.measure(inner)).poll(cx)
+            }));
+            assert!(Pin::new(&mut outer).poll(&mut cx).is_ready());
+        }
+        // Of as many as may be polled at once none is.
+        let lane = meter.lock().lane.clone();
+        assert!(lane.begin_light() && lane.begin_light());
+        std::thread::sleep(3 * crate::lane::SOON);
+        assert!(!lane.begin_light());
+    }
+
     #[test]
     fn time_between_polls_is_free() {
         let meter = meter(1000);
         meter.poll_begins();
-        meter.poll_ends();
+        meter.poll_ends(false);
         spin(Duration::from_millis(20));
         meter.poll_begins();
         assert!(matches!(meter.on_tick(), Tick::Continue));
-        meter.poll_ends();
+        meter.poll_ends(false);
         assert!(
             meter.used() < Duration::from_millis(5),
             "{:?}",
@@ -498,7 +523,7 @@ mod tests {
         spin(Duration::from_millis(10));
         assert!(!meter.is_computing());
         assert!(matches!(meter.on_tick(), Tick::Yield(_)));
-        meter.poll_ends();
+        meter.poll_ends(false);
         assert!(meter.is_computing());
         meter.poll_begins();
         spin(Duration::from_millis(60));
@@ -511,7 +536,7 @@ mod tests {
     fn poll(meter: &CpuMeter, time: Duration) {
         meter.poll_begins();
         spin(time);
-        meter.poll_ends();
+        meter.poll_ends(false);
     }
 
     const A_BIT: Duration = Duration::from_millis(4);
@@ -652,7 +677,7 @@ mod tests {
             meter.poll_begins();
             spin(Duration::from_millis(ms));
             let tick = meter.on_tick();
-            meter.poll_ends();
+            meter.poll_ends(false);
             matches!(tick, Tick::Spent)
         };
         meter.request_begins();

@@ -22,7 +22,11 @@ use crate::length::{announced, has_no_body};
 use crate::log::{Level, RequestId};
 
 /// The run of a guest to its end.
-pub(super) type Run = Metered<Pin<Box<dyn Future<Output = Result<(), Fault>> + Send>>>;
+pub(super) type Run = Metered<Pin<Box<dyn Future<Output = Result<Leaves, Fault>> + Send>>>;
+
+/// What is still to be done behind a run, by dropping it: its instance is handed on, which nobody
+/// may poll before the last poll of this run was counted.
+pub(super) type Leaves = Option<Box<dyn Send>>;
 
 /// What a guest answers, with the guest itself where the request owns it.
 ///
@@ -173,7 +177,7 @@ impl GuestBody {
             && let Poll::Ready(result) = Pin::new(run).poll(cx)
         {
             this.guest = match result {
-                Ok(()) => Guest::Done,
+                Ok(_) => Guest::Done,
                 Err(fault) => Guest::Failed(fault),
             };
         }
@@ -279,7 +283,7 @@ impl After {
             let ended = tokio::time::timeout(time, run).await;
             drop(place);
             let (problem, fault) = match ended {
-                Ok(Ok(())) => return,
+                Ok(Ok(_)) => return,
                 Ok(Err(fault)) => (fault.message.clone(), fault),
                 Err(_) => {
                     let problem = format!("still at work {time:?} after its response; ended");

@@ -30,7 +30,7 @@ pub(super) async fn answer<E: Debug>(
         let ended = Pin::new(&mut run).poll(cx);
         if let Poll::Ready(head) = came(&mut head, ended.is_ready(), cx) {
             return Poll::Ready(match (head, ended) {
-                (Some(Ok(response)), Poll::Ready(Ok(()))) => Ok((response, true)),
+                (Some(Ok(response)), Poll::Ready(Ok(_))) => Ok((response, true)),
                 (Some(Ok(response)), Poll::Pending) => Ok((response, false)),
                 (_, Poll::Ready(Err(fault))) => Err(fault),
                 (Some(Err(code)), _) => Err(refused_by_guest(&code)),
@@ -39,7 +39,7 @@ pub(super) async fn answer<E: Debug>(
         }
         match ended {
             Poll::Ready(Err(fault)) => Poll::Ready(Err(fault)),
-            Poll::Ready(Ok(())) => Poll::Ready(Err(no_response())),
+            Poll::Ready(Ok(_)) => Poll::Ready(Err(no_response())),
             Poll::Pending => Poll::Pending,
         }
     });

@@ -17,7 +17,7 @@ use wasmtime_wasi_http::{WasiBody, WasiHttpView};
 use wharf_engine::{CpuMeter, Fault};
 use wharf_host::InstanceState;
 
-use super::guest_body::{GuestBody, Run};
+use super::guest_body::{GuestBody, Leaves, Run};
 use super::output::InstanceOutput;
 use super::store::OwnStore;
 use super::{Admitted, Blueprint, INSTANCE_IDLE, REQUESTS_PER_INSTANCE, own};
@@ -141,16 +141,13 @@ impl Shared {
         request: Request<WasiBody>,
         id: RequestId,
         head: oneshot::Sender<Head>,
-    ) -> Result<(), Fault> {
+    ) -> Result<Leaves, Fault> {
         let at_work = live.output.request(id, None);
         live.requests += 1;
         let result = call(&mut live, request, head).await;
         drop(at_work);
         match result {
-            Ok(()) => {
-                self.keep(live);
-                Ok(())
-            }
+            Ok(()) => Ok(self.leaves(live)),
             Err(error) => Err(own::fault(&error, &live.store)),
         }
     }
@@ -160,11 +157,19 @@ impl Shared {
         idle.instances.pop_back().map(|idle| idle.instance)
     }
 
+    /// The instance, if it is for another request.
+    fn leaves(self: &Arc<Self>, instance: Live) -> Leaves {
+        if self.idle.is_none() || instance.requests >= REQUESTS_PER_INSTANCE {
+            return None;
+        }
+        Some(Box::new(Handed {
+            driver: Arc::clone(self),
+            instance: Some(instance),
+        }))
+    }
+
     fn keep(self: &Arc<Self>, instance: Live) {
         let Some(idle) = &self.idle else { return };
-        if instance.requests >= REQUESTS_PER_INSTANCE {
-            return;
-        }
         let mut waiting = idle.lock();
         waiting.instances.push_back(Idle {
             instance,
@@ -173,6 +178,20 @@ impl Shared {
         if !waiting.has_reaper {
             waiting.has_reaper = true;
             tokio::spawn(reap(Arc::downgrade(self)));
+        }
+    }
+}
+
+/// An instance that waits for its next request once this is dropped.
+struct Handed {
+    driver: Arc<Shared>,
+    instance: Option<Live>,
+}
+
+impl Drop for Handed {
+    fn drop(&mut self) {
+        if let Some(instance) = self.instance.take() {
+            self.driver.keep(instance);
         }
     }
 }

@@ -16,6 +16,10 @@ const WRITE_BYTES: usize = 64 << 10;
 /// What an event costs in the queue beside its text.
 const EVENT_OVERHEAD_BYTES: usize = 256;
 
+/// How long the writer lets lines gather after it has written some: to wake it for each of many costs
+/// more than all else of them. The first one after a pause is written at once.
+const GATHERING: Duration = Duration::from_millis(2);
+
 /// How a [`Log`] works.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogOptions {
@@ -249,8 +253,14 @@ impl Queue {
             let _ = sink.flush();
             text.clear();
             text.shrink_to(2 * WRITE_BYTES);
-            self.lock().written += count;
+            let mut state = self.lock();
+            state.written += count;
+            let is_closed = state.is_closed;
+            drop(state);
             self.written.notify_all();
+            if !is_closed {
+                std::thread::sleep(GATHERING);
+            }
         }
     }
 

@@ -41,7 +41,10 @@ impl Alone {
                 Ok(service) => run(&mut store, &service, &output, request, id, sender).await,
                 Err(error) => Err(error),
             };
-            result.map_err(|error| own::fault(&error, &store))
+            match result {
+                Ok(()) => Ok(None),
+                Err(error) => Err(own::fault(&error, &store)),
+            }
         }) as _);
         own::answer(run, head, &self.blueprint, admitted).await
     }
