@@ -6,15 +6,17 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use lexopt::prelude::*;
+use lexopt::ValueExt;
 use serde::Serialize;
 
+use crate::client::get;
+use crate::figures::percentile;
+use crate::given::{self, Given};
 use crate::serve::HELLO;
 use crate::server::{Server, text, words};
 
@@ -37,13 +39,6 @@ All apps are compiled first, which takes some minutes. Built by xtask and given 
 const LOADING: Duration = Duration::from_secs(1800);
 /// After so long without a request no instance is kept.
 const QUIET: Duration = Duration::from_secs(5);
-
-struct Options {
-    apps: usize,
-    json: bool,
-    wharf: PathBuf,
-    guests: PathBuf,
-}
 
 /// What a node was seen to take.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -71,79 +66,56 @@ struct Outcome {
 }
 
 pub(crate) fn command(arguments: lexopt::Parser) -> Result<()> {
-    let Some(options) = parse(arguments)? else {
+    let mut apps = 1000;
+    let given = given::parse(arguments, HELP, |name, arguments| {
+        match name {
+            "apps" => apps = arguments.value()?.parse::<usize>()?.clamp(2, 20_000),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
+    let Some(given) = given else {
         return Ok(());
     };
     let work = tempfile::tempdir()?;
-    let guest = options.guests.join("plain-p2.wasm");
+    let guest = given.guests.join("plain-p2.wasm");
     let guest = fs::read(&guest).with_context(|| format!("cannot read {}", guest.display()))?;
-    for number in 0..options.apps {
+    for number in 0..apps {
         let copy = distinct(&guest, number);
         fs::write(work.path().join(format!("app{number}.wasm")), copy)?;
     }
-    eprintln!("compiling {} apps", options.apps);
-    drop(node(&options, work.path(), options.apps)?);
+    eprintln!("compiling {apps} apps");
+    drop(node(&given, work.path(), apps)?);
     eprintln!("a node with one app");
     let one = {
-        let (server, _) = node(&options, work.path(), 1)?;
+        let (server, _) = node(&given, work.path(), 1)?;
         std::thread::sleep(QUIET);
         taken(&server)?
     };
-    eprintln!("a node with {} apps", options.apps);
-    let (server, addr) = node(&options, work.path(), options.apps)?;
+    eprintln!("a node with {apps} apps");
+    let (server, addr) = node(&given, work.path(), apps)?;
     std::thread::sleep(QUIET);
     let all = taken(&server)?;
-    let first = ask_each(addr, options.apps)?;
-    let second = ask_each(addr, options.apps)?;
+    let first = ask_each(addr, apps)?;
+    let second = ask_each(addr, apps)?;
     let asked = taken(&server)?;
     std::thread::sleep(QUIET);
     let quiet = taken(&server)?;
-    let each = |of: fn(&Taken) -> f64| (of(&all) - of(&one)) / (options.apps - 1) as f64;
+    let each = |of: fn(&Taken) -> f64| (of(&all) - of(&one)) / (apps - 1) as f64;
     let outcome = Outcome {
-        apps: options.apps,
+        apps,
         one,
         all,
         rss_mib_each: each(|taken| taken.rss_mib),
         own_mib_each: each(|taken| taken.own_mib),
-        first_answer_p50_us: percentile(&first, 0.5),
-        first_answer_p99_us: percentile(&first, 0.99),
-        second_answer_p50_us: percentile(&second, 0.5),
-        second_answer_p99_us: percentile(&second, 0.99),
+        first_answer_p50_us: percentile(&first, 50),
+        first_answer_p99_us: percentile(&first, 99),
+        second_answer_p50_us: percentile(&second, 50),
+        second_answer_p99_us: percentile(&second, 99),
         asked,
         quiet,
     };
-    if options.json {
-        println!("{}", serde_json::to_string_pretty(&outcome)?);
-    } else {
-        print!("{}", table(&outcome));
-    }
-    Ok(())
-}
-
-fn parse(mut arguments: lexopt::Parser) -> Result<Option<Options>> {
-    let mut options = Options {
-        apps: 1000,
-        json: false,
-        wharf: PathBuf::new(),
-        guests: PathBuf::new(),
-    };
-    while let Some(argument) = arguments.next()? {
-        match argument {
-            Long("apps") => options.apps = arguments.value()?.parse::<usize>()?.clamp(2, 20_000),
-            Long("json") => options.json = true,
-            // For xtask: whether all this is understood, and a peer that there is not.
-            Long("check") => return Ok(None),
-            Long("wasmtime") => drop(arguments.value()?),
-            Long("wharf") => options.wharf = arguments.value()?.into(),
-            Long("guests") => options.guests = arguments.value()?.into(),
-            Short('h') | Long("help") => {
-                print!("{HELP}");
-                return Ok(None);
-            }
-            other => return Err(other.unexpected().into()),
-        }
-    }
-    Ok(Some(options))
+    given.print(&outcome, table)
 }
 
 /// The component with a custom section of its own at the end.
@@ -158,7 +130,7 @@ fn distinct(wasm: &[u8], number: usize) -> Vec<u8> {
 }
 
 /// Starts a node with the first `apps`, and waits until all are there.
-fn node(options: &Options, work: &Path, apps: usize) -> Result<(Server, SocketAddr)> {
+fn node(given: &Given, work: &Path, apps: usize) -> Result<(Server, SocketAddr)> {
     let admin = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let mut file = format!("node = 1\nlisten = [\"127.0.0.1:0\"]\nadmin = \"{admin}\"\n");
     for number in 0..apps {
@@ -170,10 +142,10 @@ fn node(options: &Options, work: &Path, apps: usize) -> Result<(Server, SocketAd
     }
     let path = work.join("node.toml");
     fs::write(&path, file)?;
-    let command = words(&options.wharf, &["serve", &text(&path)]);
+    let command = words(&given.wharf, &["serve", &text(&path)]);
     let server = Server::start(&command, None, work)?;
     let since = Instant::now();
-    while !ask(admin, "localhost", "/readyz").is_ok_and(|answer| is_200(&answer)) {
+    while !get(admin, "localhost", "/readyz").is_ok_and(|answer| is_200(&answer)) {
         ensure!(since.elapsed() < LOADING, "the apps are not there");
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -190,7 +162,7 @@ fn ask_each(addr: SocketAddr, apps: usize) -> Result<Vec<f64>> {
     let mut took = Vec::new();
     for number in 0..apps {
         let since = Instant::now();
-        let answer = ask(addr, &host(number), "/")?;
+        let answer = get(addr, &host(number), "/")?;
         took.push(since.elapsed().as_secs_f64() * 1e6);
         if !is_200(&answer) || !answer.ends_with(HELLO) {
             bail!("app {number} answered {answer:?}");
@@ -198,16 +170,6 @@ fn ask_each(addr: SocketAddr, apps: usize) -> Result<Vec<f64>> {
     }
     took.sort_by(f64::total_cmp);
     Ok(took)
-}
-
-fn ask(addr: SocketAddr, host: &str, path: &str) -> Result<String> {
-    let mut stream = TcpStream::connect(addr)?;
-    stream.set_nodelay(true)?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes())?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    Ok(answer)
 }
 
 fn is_200(answer: &str) -> bool {
@@ -228,12 +190,6 @@ fn taken(server: &Server) -> Result<Taken> {
         mappings: fs::read_to_string(process.join("maps"))?.lines().count(),
         descriptors: fs::read_dir(process.join("fd"))?.count(),
     })
-}
-
-fn percentile(sorted: &[f64], part: f64) -> f64 {
-    let last = sorted.len().saturating_sub(1);
-    let at = (last as f64 * part).round() as usize;
-    sorted.get(at).copied().unwrap_or_default()
 }
 
 fn table(outcome: &Outcome) -> String {

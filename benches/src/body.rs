@@ -6,13 +6,15 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use lexopt::prelude::*;
+use lexopt::ValueExt;
 use serde::Serialize;
 
+use crate::figures;
+use crate::given::{self, Given};
 use crate::serve::put_app;
 use crate::server::{Server, text, words};
 
@@ -31,14 +33,6 @@ Built by xtask and given here: --wharf FILE, --wasmtime FILE, --guests FOLDER.
 ";
 
 const PATIENCE: Duration = Duration::from_secs(60);
-
-struct Options {
-    turns: usize,
-    json: bool,
-    wharf: PathBuf,
-    wasmtime: Option<PathBuf>,
-    guests: PathBuf,
-}
 
 /// What is asked, and what must come.
 struct Job {
@@ -102,15 +96,23 @@ struct Row {
 }
 
 pub(crate) fn command(arguments: lexopt::Parser) -> Result<()> {
-    let Some(options) = parse(arguments)? else {
+    let mut turns = 5;
+    let given = given::parse(arguments, HELP, |name, arguments| {
+        match name {
+            "turns" => turns = arguments.value()?.parse::<usize>()?.max(1),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
+    let Some(given) = given else {
         return Ok(());
     };
     let work = tempfile::tempdir()?;
     let mut rows = BTreeMap::<_, Vec<Figures>>::new();
-    for turn in 1..=options.turns {
+    for turn in 1..=turns {
         for (wasi, version) in [("0.2", "p2"), ("0.3", "p3")] {
-            for (server, command) in contenders(&options, version, work.path())? {
-                eprintln!("turn {turn} of {}: {server}, {wasi}", options.turns);
+            for (server, command) in contenders(&given, version, work.path())? {
+                eprintln!("turn {turn} of {turns}: {server}, {wasi}");
                 let at = || format!("{server}, {wasi}");
                 let started = Server::start(&command, None, work.path()).with_context(at)?;
                 wait_until_there(started.addr).with_context(at)?;
@@ -132,52 +134,20 @@ pub(crate) fn command(arguments: lexopt::Parser) -> Result<()> {
             turns,
         })
         .collect();
-    if options.json {
-        println!("{}", serde_json::to_string_pretty(&rows)?);
-    } else {
-        print!("{}", table(&rows));
-    }
-    Ok(())
-}
-
-fn parse(mut arguments: lexopt::Parser) -> Result<Option<Options>> {
-    let mut options = Options {
-        turns: 5,
-        json: false,
-        wharf: PathBuf::new(),
-        wasmtime: None,
-        guests: PathBuf::new(),
-    };
-    while let Some(argument) = arguments.next()? {
-        match argument {
-            Long("turns") => options.turns = arguments.value()?.parse::<usize>()?.max(1),
-            Long("json") => options.json = true,
-            // For xtask: whether all this is understood.
-            Long("check") => return Ok(None),
-            Long("wharf") => options.wharf = arguments.value()?.into(),
-            Long("wasmtime") => options.wasmtime = Some(arguments.value()?.into()),
-            Long("guests") => options.guests = arguments.value()?.into(),
-            Short('h') | Long("help") => {
-                print!("{HELP}");
-                return Ok(None);
-            }
-            other => return Err(other.unexpected().into()),
-        }
-    }
-    Ok(Some(options))
+    given.print(&rows[..], table)
 }
 
 fn contenders(
-    options: &Options,
+    given: &Given,
     version: &str,
     work: &Path,
 ) -> Result<Vec<(&'static str, Vec<String>)>> {
-    let guest = options.guests.join(format!("bodies-{version}.wasm"));
+    let guest = given.guests.join(format!("bodies-{version}.wasm"));
     let app = work.join(version);
     put_app(&app, &guest, "limits = { cpu = \"30s\" }")?;
     let up = ["up", &text(&app), "--addr", "127.0.0.1:0"];
-    let mut all = vec![("wharf", words(&options.wharf, &up))];
-    if let Some(wasmtime) = &options.wasmtime {
+    let mut all = vec![("wharf", words(&given.wharf, &up))];
+    if let Some(wasmtime) = &given.wasmtime {
         let serve = ["serve", "--addr", "127.0.0.1:0", "-S", "cli", &text(&guest)];
         all.push(("wasmtime serve", words(wasmtime, &serve)));
     }
@@ -290,9 +260,7 @@ fn take(from: &mut impl BufRead, mut count: u64, to: &mut Answer) -> Result<()> 
 }
 
 fn median(row: &Row, of: fn(&Figures) -> f64) -> f64 {
-    let mut values: Vec<f64> = row.turns.iter().map(of).collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or_default()
+    figures::median(row.turns.iter().map(of))
 }
 
 fn table(rows: &[Row]) -> String {

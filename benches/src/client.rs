@@ -1,5 +1,6 @@
 //! The smallest HTTP/1.1 client that can tell a whole answer from a broken one.
 
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -147,4 +148,15 @@ impl Connection {
 fn keep(to: &mut Vec<u8>, bytes: &[u8]) {
     let room = BODY_BYTES_KEPT.saturating_sub(to.len());
     to.extend_from_slice(&bytes[..bytes.len().min(room)]);
+}
+
+/// Asks once over a connection of its own, and gives the whole answer as it came.
+pub(crate) fn get(addr: SocketAddr, host: &str, path: &str) -> Result<String> {
+    let mut stream = std::net::TcpStream::connect(addr)?;
+    stream.set_nodelay(true)?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }

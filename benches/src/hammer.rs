@@ -13,6 +13,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::LocalSet;
 
+use crate::figures::percentile;
+
 /// Bytes of an answer that is looked for at once.
 const ANSWER_BYTES_MAX: usize = 16 << 10;
 /// How long one answer may take.
@@ -30,10 +32,8 @@ pub(crate) struct Hammered {
 
 impl Hammered {
     /// A percentile of the latencies.
-    pub(crate) fn latency_us(&self, percent: f64) -> f64 {
-        let last = self.latencies_us.len().saturating_sub(1);
-        let at = (last as f64 * percent / 100.0).round() as usize;
-        self.latencies_us.get(at).copied().map_or(0.0, f64::from)
+    pub(crate) fn latency_us(&self, percent: usize) -> f64 {
+        f64::from(percentile(&self.latencies_us, percent))
     }
 
     pub(crate) fn per_second(&self) -> f64 {

@@ -14,6 +14,7 @@ use serde::Serialize;
 use tokio::task::LocalSet;
 
 use crate::client::Connection;
+use crate::figures::percentile;
 
 /// How long a neighbour waits for an answer before it counts as none.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -116,9 +117,9 @@ async fn steadily(addr: SocketAddr, neighbour: Neighbour, time: Duration) -> See
         }
     }
     latencies.sort_unstable();
-    seen.p50_ms = percentile(&latencies, 50);
-    seen.p99_ms = percentile(&latencies, 99);
-    seen.max_ms = percentile(&latencies, 100);
+    seen.p50_ms = ms(percentile(&latencies, 50));
+    seen.p99_ms = ms(percentile(&latencies, 99));
+    seen.max_ms = ms(percentile(&latencies, 100));
     seen
 }
 
@@ -144,12 +145,8 @@ async fn once(addr: SocketAddr, neighbour: &Neighbour, idle: &Idle) -> Result<()
     Ok(())
 }
 
-/// The nearest rank.
-fn percentile(sorted: &[Duration], percent: usize) -> f64 {
-    let rank = (sorted.len() * percent).div_ceil(100).max(1);
-    sorted
-        .get(rank - 1)
-        .map_or(0.0, |latency| latency.as_secs_f64() * 1000.0)
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
 }
 
 /// Hostile clients at work, each asking again as soon as it was answered.
@@ -222,19 +219,4 @@ async fn attack(addr: SocketAddr, request: &[u8]) -> Result<u16> {
     let mut connection = Connection::open(addr).await?;
     connection.send(request).await?;
     Ok(connection.answer().await?.status)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn percentiles_are_those_of_the_nearest_rank() {
-        let sorted: Vec<_> = (1..=200).map(Duration::from_millis).collect();
-        assert_eq!(percentile(&sorted, 50), 100.0);
-        assert_eq!(percentile(&sorted, 99), 198.0);
-        assert_eq!(percentile(&sorted, 100), 200.0);
-        assert_eq!(percentile(&sorted[..1], 50), 1.0);
-        assert_eq!(percentile(&[], 99), 0.0);
-    }
 }

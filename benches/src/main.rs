@@ -6,6 +6,8 @@
 mod apps;
 mod body;
 mod client;
+mod figures;
+mod given;
 mod group;
 mod hammer;
 mod load;

@@ -5,16 +5,18 @@
 //! gets a precompiled file. Starts of all contenders take turns, one each.
 
 use std::fmt::Write as _;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::net::TcpListener;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use lexopt::prelude::*;
+use lexopt::ValueExt;
 use serde::Serialize;
 
+use crate::client::get;
+use crate::figures::percentile;
+use crate::given::{self, Given};
 use crate::serve::{HELLO, put_app};
 use crate::server::{text, words};
 
@@ -36,14 +38,6 @@ Built by xtask and given here: --wharf FILE, --wasmtime FILE, --guests FOLDER.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long to wait between two tries to connect.
 const PAUSE: Duration = Duration::from_micros(100);
-
-struct Options {
-    turns: usize,
-    json: bool,
-    wharf: PathBuf,
-    wasmtime: Option<PathBuf>,
-    guests: PathBuf,
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -69,11 +63,19 @@ struct Row {
 }
 
 pub(crate) fn command(arguments: lexopt::Parser) -> Result<()> {
-    let Some(options) = parse(arguments)? else {
+    let mut turns = 41;
+    let given = given::parse(arguments, HELP, |name, arguments| {
+        match name {
+            "turns" => turns = arguments.value()?.parse::<usize>()?.max(1),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
+    let Some(given) = given else {
         return Ok(());
     };
     let work = tempfile::tempdir()?;
-    let contenders = contenders(&options, work.path())?;
+    let contenders = contenders(&given, work.path())?;
     for contender in &contenders {
         // What is made once is made.
         start(contender).with_context(|| contender.name)?;
@@ -86,7 +88,7 @@ pub(crate) fn command(arguments: lexopt::Parser) -> Result<()> {
             starts_us: Vec::new(),
         })
         .collect();
-    for _ in 0..options.turns {
+    for _ in 0..turns {
         for (contender, row) in contenders.iter().zip(&mut rows) {
             let took = start(contender).with_context(|| contender.name)?;
             row.starts_us.push(took.as_secs_f64() * 1e6);
@@ -95,45 +97,13 @@ pub(crate) fn command(arguments: lexopt::Parser) -> Result<()> {
     for row in &mut rows {
         row.starts_us.sort_by(f64::total_cmp);
     }
-    if options.json {
-        println!("{}", serde_json::to_string_pretty(&rows)?);
-    } else {
-        print!("{}", table(&rows));
-    }
-    Ok(())
+    given.print(&rows[..], table)
 }
 
-fn parse(mut arguments: lexopt::Parser) -> Result<Option<Options>> {
-    let mut options = Options {
-        turns: 41,
-        json: false,
-        wharf: PathBuf::new(),
-        wasmtime: None,
-        guests: PathBuf::new(),
-    };
-    while let Some(argument) = arguments.next()? {
-        match argument {
-            Long("turns") => options.turns = arguments.value()?.parse::<usize>()?.max(1),
-            Long("json") => options.json = true,
-            // For xtask: whether all this is understood.
-            Long("check") => return Ok(None),
-            Long("wharf") => options.wharf = arguments.value()?.into(),
-            Long("wasmtime") => options.wasmtime = Some(arguments.value()?.into()),
-            Long("guests") => options.guests = arguments.value()?.into(),
-            Short('h') | Long("help") => {
-                print!("{HELP}");
-                return Ok(None);
-            }
-            other => return Err(other.unexpected().into()),
-        }
-    }
-    Ok(Some(options))
-}
-
-fn contenders(options: &Options, work: &Path) -> Result<Vec<Contender>> {
+fn contenders(given: &Given, work: &Path) -> Result<Vec<Contender>> {
     let (plain, say) = (
-        options.guests.join("plain-p2.wasm"),
-        options.guests.join("say.wasm"),
+        given.guests.join("plain-p2.wasm"),
+        given.guests.join("say.wasm"),
     );
     let app = work.join("app");
     put_app(&app, &plain, "")?;
@@ -143,12 +113,12 @@ fn contenders(options: &Options, work: &Path) -> Result<Vec<Contender>> {
         Contender {
             what: What::Server,
             name: "wharf up",
-            command: words(&options.wharf, &up),
+            command: words(&given.wharf, &up),
         },
         Contender {
             what: What::Program,
             name: "wharf run",
-            command: words(&options.wharf, &["run", &text(&say)]),
+            command: words(&given.wharf, &["run", &text(&say)]),
         },
         Contender {
             what: What::Server,
@@ -161,7 +131,7 @@ fn contenders(options: &Options, work: &Path) -> Result<Vec<Contender>> {
             command: words(&own, &["say"]),
         },
     ];
-    if let Some(wasmtime) = &options.wasmtime {
+    if let Some(wasmtime) = &given.wasmtime {
         let precompiled = |wasm: &Path| -> Result<String> {
             let name = wasm.file_stem().context("a guest has a name")?;
             let to = work.join(name).with_extension("cwasm");
@@ -246,7 +216,7 @@ fn start_server(command: &[String]) -> Result<Duration> {
         .with_context(|| format!("cannot start {command:?}"))?;
     let mut started = Started(child);
     loop {
-        if answers(addr)? {
+        if get(addr, "localhost", "/").is_ok_and(|answer| is_hello(&answer)) {
             return Ok(since.elapsed());
         }
         if let Some(status) = started.0.try_wait()? {
@@ -257,33 +227,21 @@ fn start_server(command: &[String]) -> Result<Duration> {
     }
 }
 
-/// Whether the server is there and has its app.
-fn answers(addr: SocketAddr) -> Result<bool> {
-    let Ok(mut stream) = TcpStream::connect(addr) else {
-        return Ok(false);
-    };
-    write!(
-        stream,
-        "GET / HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n"
-    )?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    Ok(answer.starts_with("HTTP/1.1 200 ") && answer.contains(HELLO.trim_end()))
+/// Whether the server has its app.
+fn is_hello(answer: &str) -> bool {
+    answer.starts_with("HTTP/1.1 200 ") && answer.contains(HELLO.trim_end())
 }
 
 fn table(rows: &[Row]) -> String {
     let mut out = String::from(
         "| | | median ms | lowest | highest | wharf to it |\n|---|---|---:|---:|---:|---:|\n",
     );
-    let at = |row: &Row, part: f64| {
-        let last = row.starts_us.len().saturating_sub(1);
-        row.starts_us[(last as f64 * part) as usize] / 1000.0
-    };
+    let at = |row: &Row, percent| percentile(&row.starts_us, percent) / 1000.0;
     for what in [What::Server, What::Program] {
         let of = || rows.iter().filter(move |row| row.what == what);
         for row in of() {
             let own = of().find(|own| own.name.starts_with("wharf") && own.name != row.name);
-            let ratio = own.map(|own| format!("{:.2}", at(own, 0.5) / at(row, 0.5)));
+            let ratio = own.map(|own| format!("{:.2}", at(own, 50) / at(row, 50)));
             let _ = writeln!(
                 out,
                 "| {} | {} | {:.2} | {:.2} | {:.2} | {} |",
@@ -292,9 +250,9 @@ fn table(rows: &[Row]) -> String {
                     What::Program => "to the end",
                 },
                 row.name,
-                at(row, 0.5),
-                at(row, 0.0),
-                at(row, 1.0),
+                at(row, 50),
+                at(row, 0),
+                at(row, 100),
                 ratio.unwrap_or_default(),
             );
         }

@@ -11,14 +11,15 @@ mod routes;
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use lexopt::prelude::*;
+use lexopt::ValueExt;
 use serde::Serialize;
 
 use self::routes::{ROUTES, Route};
+use crate::given::{self, Given};
 use crate::group::{self, Group};
 use crate::load::{self, Hostile, Neighbour, Seen};
 use crate::server::{Server, text, words};
@@ -53,10 +54,7 @@ struct Options {
     wasi: Vec<&'static str>,
     time: Duration,
     rate: u32,
-    json: bool,
-    wharf: PathBuf,
-    wasmtime: Option<PathBuf>,
-    guests: PathBuf,
+    given: Given,
 }
 
 /// A server with its settings.
@@ -145,68 +143,51 @@ pub(crate) fn command(arguments: lexopt::Parser) -> Result<()> {
             }
         }
     }
-    if options.json {
-        println!("{}", serde_json::to_string_pretty(&outcomes)?);
-    } else {
-        print!("{}", report::table(&outcomes));
-    }
-    Ok(())
+    options.given.print(&outcomes[..], report::table)
 }
 
-fn parse(mut arguments: lexopt::Parser) -> Result<Option<Options>> {
-    let mut options = Options {
-        only: Vec::new(),
-        server: String::new(),
-        wasi: vec!["0.2", "0.3"],
-        time: Duration::from_secs(5),
-        rate: 100,
-        json: false,
-        wharf: PathBuf::new(),
-        wasmtime: None,
-        guests: PathBuf::new(),
-    };
-    while let Some(argument) = arguments.next()? {
-        match argument {
-            Long("only") => {
+fn parse(arguments: lexopt::Parser) -> Result<Option<Options>> {
+    let (mut only, mut server, mut wasi) = (Vec::new(), String::new(), vec!["0.2", "0.3"]);
+    let (mut seconds, mut rate, mut is_list) = (5, 100, false);
+    let given = given::parse(arguments, HELP, |name, arguments| {
+        match name {
+            "only" => {
                 let name = arguments.value()?.string()?;
                 let name = name.trim_start_matches('/').to_owned();
                 if !ROUTES.iter().any(|route| route.name == name) {
                     bail!("no such route: `{name}`; `--list` names them");
                 }
-                options.only.push(name);
+                only.push(name);
             }
-            Long("server") => options.server = arguments.value()?.string()?,
-            Long("wasi") => {
-                options.wasi = match arguments.value()?.string()?.as_str() {
+            "server" => server = arguments.value()?.string()?,
+            "wasi" => {
+                wasi = match arguments.value()?.string()?.as_str() {
                     "0.2" => vec!["0.2"],
                     "0.3" => vec!["0.3"],
                     other => bail!("no such version of WASI here: `{other}`; 0.2 or 0.3"),
                 }
             }
-            Long("seconds") => {
-                options.time = Duration::from_secs(arguments.value()?.parse::<u64>()?.max(1));
-            }
-            Long("rate") => options.rate = arguments.value()?.parse::<u32>()?.max(1),
-            Long("json") => options.json = true,
-            Long("list") => {
-                for route in ROUTES {
-                    println!("{}", route.name);
-                }
-                return Ok(None);
-            }
-            // For xtask: whether all this is understood.
-            Long("check") => return Ok(None),
-            Long("wharf") => options.wharf = arguments.value()?.into(),
-            Long("wasmtime") => options.wasmtime = Some(arguments.value()?.into()),
-            Long("guests") => options.guests = arguments.value()?.into(),
-            Short('h') | Long("help") => {
-                print!("{HELP}");
-                return Ok(None);
-            }
-            other => return Err(other.unexpected().into()),
+            "seconds" => seconds = arguments.value()?.parse::<u64>()?.max(1),
+            "rate" => rate = arguments.value()?.parse::<u32>()?.max(1),
+            "list" => is_list = true,
+            _ => return Ok(false),
         }
+        Ok(true)
+    })?;
+    if is_list {
+        for route in ROUTES {
+            println!("{}", route.name);
+        }
+        return Ok(None);
     }
-    Ok(Some(options))
+    Ok(given.map(|given| Options {
+        only,
+        server,
+        wasi,
+        time: Duration::from_secs(seconds),
+        rate,
+        given,
+    }))
 }
 
 fn contenders(
@@ -233,7 +214,10 @@ fn contenders(
     ] {
         let app = work.join(format!("{wasi}-{}", limits.len()));
         fs::create_dir_all(&app)?;
-        fs::copy(options.guests.join(component), app.join("hostile.wasm"))?;
+        fs::copy(
+            options.given.guests.join(component),
+            app.join("hostile.wasm"),
+        )?;
         let origin = silent.trim_end_matches('/');
         fs::write(
             app.join("wharf.toml"),
@@ -249,15 +233,15 @@ fn contenders(
         contenders.push(Contender {
             name,
             command: words(
-                &options.wharf,
+                &options.given.wharf,
                 &["up", &text(&app), "--addr", "127.0.0.1:0"],
             ),
             neighbours: both.clone(),
             cpu_only,
         });
     }
-    if let Some(wasmtime) = &options.wasmtime {
-        let file = text(&options.guests.join(component));
+    if let Some(wasmtime) = &options.given.wasmtime {
+        let file = text(&options.given.guests.join(component));
         let plain = ["serve", "--addr", "127.0.0.1:0", "-S", "cli"];
         let limited = ["-W", "timeout=1s", "-W", "max-memory-size=134217728"];
         for (name, flags) in [

@@ -7,20 +7,21 @@
 mod report;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use lexopt::prelude::*;
+use lexopt::ValueExt;
 use serde::Serialize;
 
+use crate::given::{self, Given};
 use crate::hammer::{self, hammer};
 use crate::server::{Server, text, words};
 
 const HELP: &str = "\
-Serves hello from wharf, from `wasmtime serve` with the same component, from workerd and from
-native code, in turns, and measures requests a second, processor time a request, latency and
-memory. The load comes from the same machine.
+Serves hello from wharf, from `wasmtime serve` with the same component and from native code, in
+turns, and measures requests a second, processor time a request, latency and memory. The load comes
+from the same machine.
 
 Usage: cargo xtask bench serve [OPTIONS]
 
@@ -48,11 +49,8 @@ struct Options {
     connections: Vec<usize>,
     turns: usize,
     time: Duration,
-    json: bool,
     is_list: bool,
-    wharf: PathBuf,
-    wasmtime: Option<PathBuf>,
-    guests: PathBuf,
+    given: Given,
 }
 
 /// A server with its settings.
@@ -152,55 +150,36 @@ pub(crate) fn command(arguments: lexopt::Parser) -> Result<()> {
             }
         }
     }
-    if options.json {
-        println!("{}", serde_json::to_string_pretty(&rows)?);
-    } else {
-        print!("{}", report::table(&rows));
-    }
-    Ok(())
+    options.given.print(&rows[..], report::table)
 }
 
-fn parse(mut arguments: lexopt::Parser) -> Result<Option<Options>> {
-    let mut options = Options {
-        only: Vec::new(),
-        connections: Vec::new(),
-        turns: 5,
-        time: Duration::from_secs(2),
-        json: false,
-        is_list: false,
-        wharf: PathBuf::new(),
-        wasmtime: None,
-        guests: PathBuf::new(),
-    };
-    while let Some(argument) = arguments.next()? {
-        match argument {
-            Long("only") => options.only.push(arguments.value()?.string()?),
-            Long("connections") => {
-                let connections = arguments.value()?.parse::<usize>()?;
-                options.connections.push(connections.clamp(1, 10_000));
+fn parse(arguments: lexopt::Parser) -> Result<Option<Options>> {
+    let (mut only, mut connections) = (Vec::new(), Vec::new());
+    let (mut turns, mut seconds, mut is_list) = (5, 2, false);
+    let given = given::parse(arguments, HELP, |name, arguments| {
+        match name {
+            "only" => only.push(arguments.value()?.string()?),
+            "connections" => {
+                connections.push(arguments.value()?.parse::<usize>()?.clamp(1, 10_000));
             }
-            Long("turns") => options.turns = arguments.value()?.parse::<usize>()?.max(1),
-            Long("seconds") => {
-                options.time = Duration::from_secs(arguments.value()?.parse::<u64>()?.max(1));
-            }
-            Long("json") => options.json = true,
-            Long("list") => options.is_list = true,
-            // For xtask: whether all this is understood.
-            Long("check") => return Ok(None),
-            Long("wharf") => options.wharf = arguments.value()?.into(),
-            Long("wasmtime") => options.wasmtime = Some(arguments.value()?.into()),
-            Long("guests") => options.guests = arguments.value()?.into(),
-            Short('h') | Long("help") => {
-                print!("{HELP}");
-                return Ok(None);
-            }
-            other => return Err(other.unexpected().into()),
+            "turns" => turns = arguments.value()?.parse::<usize>()?.max(1),
+            "seconds" => seconds = arguments.value()?.parse::<u64>()?.max(1),
+            "list" => is_list = true,
+            _ => return Ok(false),
         }
+        Ok(true)
+    })?;
+    if connections.is_empty() {
+        connections = vec![1, 16, 64, 256];
     }
-    if options.connections.is_empty() {
-        options.connections = vec![1, 16, 64, 256];
-    }
-    Ok(Some(options))
+    Ok(given.map(|given| Options {
+        only,
+        connections,
+        turns,
+        time: Duration::from_secs(seconds),
+        is_list,
+        given,
+    }))
 }
 
 fn contenders(options: &Options, work: &Path) -> Result<Vec<Contender>> {
@@ -213,15 +192,18 @@ fn contenders(options: &Options, work: &Path) -> Result<Vec<Contender>> {
     ] {
         let app = work.join(folder);
         if !options.is_list {
-            put_app(&app, &options.guests.join(kind.guest()), settings)?;
+            put_app(&app, &options.given.guests.join(kind.guest()), settings)?;
         }
         let arguments = ["up", &text(&app), "--addr", "127.0.0.1:0"];
         all.push(Contender {
             kind,
             name: "wharf",
-            command: words(&options.wharf, &arguments),
+            command: words(&options.given.wharf, &arguments),
         });
-        if let Some(wasmtime) = &options.wasmtime {
+        let wasmtime = options.given.wasmtime.as_deref();
+        // Nobody says where it is if only names are asked for.
+        let wasmtime = wasmtime.or(options.is_list.then_some(Path::new("wasmtime")));
+        if let Some(wasmtime) = wasmtime {
             all.extend(peers(options, kind, wasmtime));
         }
     }
@@ -273,7 +255,7 @@ const BEST: &[&str] = &[
 ];
 
 fn peers(options: &Options, kind: Kind, wasmtime: &Path) -> Vec<Contender> {
-    let file = text(&options.guests.join(kind.guest()));
+    let file = text(&options.given.guests.join(kind.guest()));
     let reuse: &[&str] = match kind {
         Kind::Reused2 => &["--max-instance-reuse-count", "128"],
         Kind::Fresh3 => &["--max-instance-reuse-count", "1"],
@@ -308,8 +290,8 @@ fn measure(options: &Options, contender: &Contender, work: &Path) -> Result<Vec<
             Figures {
                 per_second: seen.per_second(),
                 cpu_us: cpu.as_secs_f64() * 1e6 / seen.answers.max(1) as f64,
-                p50_us: seen.latency_us(50.0),
-                p99_us: seen.latency_us(99.0),
+                p50_us: seen.latency_us(50),
+                p99_us: seen.latency_us(99),
                 rss_peak_mib: server.rss_peak_bytes() as f64 / f64::from(1 << 20),
             },
         ));

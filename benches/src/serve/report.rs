@@ -3,12 +3,10 @@
 use std::fmt::Write as _;
 
 use super::{Figures, Row};
+use crate::figures;
 
-/// The middle one of the turns.
 fn median(row: &Row, of: fn(&Figures) -> f64) -> f64 {
-    let mut values: Vec<f64> = row.turns.iter().map(of).collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or_default()
+    figures::median(row.turns.iter().map(of))
 }
 
 /// Rows of one kind and number of connections stand together, with the ratio of what wharf takes
